@@ -1,0 +1,11 @@
+#include "base/events.h"
+
+#include <nlohmann/json.hpp>
+
+namespace sedum {
+
+void Events::emit(const std::string& kind, const nlohmann::json& data) const {
+  for (const auto& listener : listeners_) listener({kind, data});
+}
+
+}  // namespace sedum

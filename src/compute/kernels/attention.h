@@ -1,0 +1,55 @@
+#pragma once
+// Scaled dot-product attention over segments of rows: prefill, decoding, packed training sequences and encoder layers are one
+// signature, forward and backward.
+//
+// Queries are rows (rows, num_heads, head_dim). Keys and values are rows too (contiguous), or pages of a cache. A segment is one
+// sequence's share of the rows: its query i stands at key position key_count − query_count + i, so that a cached past only
+// raises key_count. With causal, query position p sees keys 0 … p; a window w limits that to the last w of them.
+//
+// Blocked over keys with a running maximum and sum (Milakov, Gimelshein 2018; Dao et al. 2022); only the log-sum-exp is saved.
+// A query's result depends on its own segment alone, and on the order of its keys: never on threads or neighbours.
+
+#include <cstdint>
+#include <span>
+
+#include "base/thread_pool.h"
+#include "compute/dtype/dtype.h"
+
+namespace sedum {
+
+struct AttentionShape {
+  int num_heads = 1, num_key_value_heads = 1, head_dim = 64;
+  float scale = 0.125f;
+  bool causal = true;
+  int window = 0;        // 0: none
+  float soft_cap = 0;    // 0: none; else scores become cap · tanh(score / cap)
+};
+
+struct AttentionSegment {
+  int64_t query_begin, query_count;  // rows of the queries
+  int64_t key_begin, key_count;      // contiguous: rows of the keys. Paged: key_begin is 0
+  const int32_t* pages = nullptr;    // paged: page numbers, ceil(key_count / page_size) of them
+  const float* bias = nullptr;       // optional, added to the scaled scores: (num_heads, query_count, key_count)
+};
+
+// Keys and values. Contiguous (page_size 0): (rows, num_key_value_heads, head_dim), rows `row_stride` values apart.
+// Paged: page p begins at p · page_stride values and holds (num_key_value_heads, page_size, head_dim).
+struct KeysValues {
+  DType dtype = DType::kF32;  // kF32 or kBF16 (kF64 in the naive twin)
+  const void *keys = nullptr, *values = nullptr;
+  int64_t row_stride = 0;
+  int page_size = 0;
+  int64_t page_stride = 0;
+};
+
+// T: float, bf16; double by the naive twin. q and out rows are `q_stride` and `out_stride` values apart. log_sum_exp (rows, num_heads) may be null.
+template <class T>
+void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments, const T* q, int64_t q_stride,
+                       const KeysValues& kv, T* out, int64_t out_stride, float* log_sum_exp);
+
+// Contiguous keys only. dq, dk, dv are overwritten; dout, out, q as above; dk, dv (rows, num_key_value_heads, head_dim) contiguous.
+template <class T>
+void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments, const T* dout, const T* q,
+                        int64_t q_stride, const KeysValues& kv, const T* out, int64_t out_stride, const float* log_sum_exp, T* dq, T* dk, T* dv);
+
+}  // namespace sedum
