@@ -61,4 +61,9 @@ template <> struct dtype_of_type<uint8_t> { static constexpr DType value = DType
 template <class T>
 constexpr DType dtype_of = dtype_of_type<T>::value;
 
+// What statistics and intermediate sums of a scalar type are kept in: f32, and f64 for double.
+template <class T> struct stat_type { using type = float; };
+template <> struct stat_type<double> { using type = double; };
+template <class T> using stat_t = typename stat_type<T>::type;
+
 }  // namespace sedum

@@ -45,11 +45,11 @@ struct KeysValues {
 // T: float, bf16; double by the naive twin. q and out rows are `q_stride` and `out_stride` values apart. log_sum_exp (rows, num_heads) may be null.
 template <class T>
 void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments, const T* q, int64_t q_stride,
-                       const KeysValues& kv, T* out, int64_t out_stride, float* log_sum_exp);
+                       const KeysValues& kv, T* out, int64_t out_stride, stat_t<T>* log_sum_exp);
 
 // Contiguous keys only. dq, dk, dv are overwritten; dout, out, q as above; dk, dv (rows, num_key_value_heads, head_dim) contiguous.
 template <class T>
 void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments, const T* dout, const T* q,
-                        int64_t q_stride, const KeysValues& kv, const T* out, int64_t out_stride, const float* log_sum_exp, T* dq, T* dk, T* dv);
+                        int64_t q_stride, const KeysValues& kv, const T* out, int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv);
 
 }  // namespace sedum

@@ -11,11 +11,6 @@
 
 namespace sedum {
 
-// Statistics and intermediate sums of a scalar type.
-template <class T> struct stat_type { using type = float; };
-template <> struct stat_type<double> { using type = double; };
-template <class T> using stat_t = typename stat_type<T>::type;
-
 // y = x / sqrt(mean(x²) + eps) · weight; inverse_rms (rows) is saved for the backward pass and may be null.
 // Zhang, Sennrich: "Root Mean Square Layer Normalization", 2019.
 template <class T>
