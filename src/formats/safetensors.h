@@ -1,0 +1,93 @@
+#pragma once
+// safetensors: Hugging Face's tensor files, whole or in shards.
+//
+//   SafetensorsFile file("model.safetensors");   // or model.safetensors.index.json, or the folder that holds either
+//   const StoredTensor* t = file.find("model.embed_tokens.weight");
+//
+//   SafetensorsWriter out("adapter_model.safetensors", {{"format", "pt"}});
+//   out.add("lora_A.weight", DType::kF32, {8, 512}, [&](const ByteSink& sink) { ... });
+//   out.finish();
+//
+// Layout: u64 length of the header, header (JSON: name → dtype, shape, data_offsets; padded with spaces), data. Checked as the
+// reference implementation (huggingface/safetensors) does: the header is at most 100 MB, tensors fill the data without gap or
+// overlap, sizes agree with shape and type, no name stands twice.
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "formats/tensor_source.h"
+
+namespace sedum {
+
+// What the header says of a tensor; dtype may be one that Sedum cannot read ("F8_E4M3").
+struct SafetensorsInfo {
+  std::string dtype;
+  std::vector<int64_t> shape;
+  uint64_t begin = 0, end = 0;  // within the data
+};
+
+class SafetensorsFile : public TensorSource {
+ public:
+  explicit SafetensorsFile(const std::filesystem::path& path);
+  // One file that is already in memory; `bytes` must outlive this.
+  SafetensorsFile(std::span<const std::byte> bytes, std::string label);
+
+  const std::vector<std::string>& names() const override { return names_; }  // by shard, then by place in the file
+  // BOOL reads as U8. A tensor that the file did not align is copied, once.
+  const StoredTensor* find(std::string_view name) const override;
+  std::shared_ptr<const void> owner() const override;
+  std::string where() const override { return label_; }
+
+  const SafetensorsInfo* info(std::string_view name) const;
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }  // __metadata__, of all shards
+
+ private:
+  struct Storage;
+  struct Entry {
+    SafetensorsInfo info;
+    StoredTensor tensor;
+    bool readable = false;
+  };
+  void add_file(std::span<const std::byte> bytes, const std::string& label);
+  void open_index(const std::filesystem::path& index);
+  std::shared_ptr<Storage> storage_;
+  std::string label_;
+  std::vector<std::string> names_;
+  mutable std::map<std::string, Entry, std::less<>> entries_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// One file; with max_shard_bytes, `model-00001-of-00002.safetensors` … and `model.safetensors.index.json` when one is not
+// enough. Tensors are written in the order of add(); put wide types first, or all of one type, to keep them aligned.
+class SafetensorsWriter {
+ public:
+  explicit SafetensorsWriter(std::filesystem::path path, std::map<std::string, std::string> metadata = {},
+                             uint64_t max_shard_bytes = 0);
+
+  void add(std::string name, DType dtype, std::vector<int64_t> shape, TensorProducer data);
+  void add(const StoredTensor& tensor);         // its data must live until finish()
+  std::vector<std::filesystem::path> finish();  // what was written
+
+ private:
+  struct Entry {
+    std::string name;
+    DType dtype;
+    std::vector<int64_t> shape;
+    uint64_t bytes;
+    TensorProducer data;
+  };
+  std::filesystem::path path_;
+  std::map<std::string, std::string> metadata_;
+  uint64_t max_shard_bytes_;
+  std::vector<Entry> tensors_;
+};
+
+}  // namespace sedum
