@@ -21,15 +21,16 @@ struct AttentionShape {
   int num_heads = 1, num_key_value_heads = 1, head_dim = 64;
   float scale = 0.125f;
   bool causal = true;
-  int window = 0;        // 0: none
-  float soft_cap = 0;    // 0: none; else scores become cap · tanh(score / cap)
+  int window = 0;      // 0: none
+  float soft_cap = 0;  // 0: none; else scores become cap · tanh(score / cap)
 };
 
 struct AttentionSegment {
   int64_t query_begin, query_count;  // rows of the queries
   int64_t key_begin, key_count;      // contiguous: rows of the keys. Paged: key_begin is 0
   const int32_t* pages = nullptr;    // paged: page numbers, ceil(key_count / page_size) of them
-  const float* bias = nullptr;       // optional, added to the scaled scores: (num_heads, query_count, key_count)
+  const float* bias =
+      nullptr;  // optional, added to the scaled (and capped) scores: (num_heads, query_count, key_count)
 };
 
 // Keys and values. Contiguous (page_size 0): (rows, num_key_value_heads, head_dim), rows `row_stride` values apart.
@@ -42,14 +43,18 @@ struct KeysValues {
   int64_t page_stride = 0;
 };
 
-// T: float, bf16; double by the naive twin. q and out rows are `q_stride` and `out_stride` values apart. log_sum_exp (rows, num_heads) may be null.
+// T: float, bf16; double by the naive twin. A query that sees no key gives zeros and a log-sum-exp of −inf. Rows of no segment are
+// left alone, here and in the backward pass. q and out rows are `q_stride` and `out_stride` values apart. log_sum_exp (rows, num_heads) may be null.
 template <class T>
-void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments, const T* q, int64_t q_stride,
-                       const KeysValues& kv, T* out, int64_t out_stride, stat_t<T>* log_sum_exp);
+void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments,
+                       const T* q, int64_t q_stride, const KeysValues& kv, T* out, int64_t out_stride,
+                       stat_t<T>* log_sum_exp);
 
-// Contiguous keys only. dq, dk, dv are overwritten; dout, out, q as above; dk, dv (rows, num_key_value_heads, head_dim) contiguous.
+// Contiguous keys only, every key in one segment. dq, dk, dv are overwritten; q and dq rows are `q_stride` apart, out and dout rows
+// `out_stride`; dk, dv (rows, num_key_value_heads, head_dim) contiguous. The bias gets no gradient.
 template <class T>
-void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments, const T* dout, const T* q,
-                        int64_t q_stride, const KeysValues& kv, const T* out, int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv);
+void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments,
+                        const T* dout, const T* q, int64_t q_stride, const KeysValues& kv, const T* out,
+                        int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv);
 
 }  // namespace sedum
