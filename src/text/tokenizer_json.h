@@ -1,8 +1,8 @@
 #pragma once
-// Readers of Hugging Face's tokenizer files.
+// Reading and writing of Hugging Face's tokenizer files.
 //
-//   TokenizerSpec spec = read_tokenizer_json("model/tokenizer.json");   // with tokenizer_config.json and
-//   chat_template.jinja TokenizerSpec gpt2 = read_vocab_and_merges("vocab.json", "merges.txt");
+//   TokenizerSpec spec = read_tokenizer_json("model/tokenizer.json");
+//   TokenizerSpec gpt2 = read_vocab_and_merges("vocab.json", "merges.txt");
 //
 // Throws Error with the path and what is wrong or not known here; never silently ignores a component that changes ids.
 
@@ -13,7 +13,7 @@
 
 namespace sedum {
 
-// Reads `path` and, where they lie beside it, tokenizer_config.json, special_tokens_map.json and chat_template.jinja
+// Reads `path` and, where they lie beside it, tokenizer_config.json and chat_template.jinja
 // (names of the special tokens, chat template).
 TokenizerSpec read_tokenizer_json(const std::filesystem::path& path);
 
