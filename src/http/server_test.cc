@@ -1,0 +1,413 @@
+#include "http/server.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "base/error.h"
+
+namespace sedum::http {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::Not;
+using ::testing::StartsWith;
+using namespace std::chrono_literals;
+
+// A client that can do everything wrong.
+class Socket {
+ public:
+  explicit Socket(int port) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(uint16_t(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    connected = ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+    const timeval ten{10, 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &ten, sizeof ten);
+  }
+  ~Socket() { close(); }
+  Socket(const Socket&) = delete;
+  Socket& operator=(const Socket&) = delete;
+  void close() {
+    if (fd_ >= 0) ::close(fd_);
+    fd_ = -1;
+  }
+  void send(const std::string& text) { (void)!::send(fd_, text.data(), text.size(), MSG_NOSIGNAL); }
+  std::string read_until(const std::string& end) {
+    std::string text;
+    char c;
+    while (!text.ends_with(end) && ::recv(fd_, &c, 1, 0) == 1) text += c;
+    return text;
+  }
+  std::string read_all() {
+    std::string text;
+    char buffer[4096];
+    for (ssize_t n; (n = ::recv(fd_, buffer, sizeof buffer, 0)) > 0;) text.append(buffer, size_t(n));
+    return text;
+  }
+  std::string read_answer() {  // with Content-Length
+    std::string text = read_until("\r\n\r\n");
+    const size_t at = text.find("Content-Length: ");
+    size_t length = at == std::string::npos ? 0 : std::stoul(text.substr(at + 16));
+    char c;
+    while (length-- > 0 && ::recv(fd_, &c, 1, 0) == 1) text += c;
+    return text;
+  }
+  bool connected = false;
+
+ private:
+  int fd_;
+};
+
+// Something that another thread tells.
+class Flag {
+ public:
+  void set() {
+    std::lock_guard lock(mutex_);
+    set_ = true;
+    changed_.notify_all();
+  }
+  bool wait(std::chrono::milliseconds limit = 5s) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, limit, [&] { return set_; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool set_ = false;
+};
+
+struct ServerTest : ::testing::Test {
+  Server& start(Limits limits = {}) {
+    server.emplace(Server::Options{.port = 0, .limits = limits});
+    server->route("GET", "/hello", [](const Request& r, Exchange e) { e.respond({.body = "hello " + r.query}); });
+    server->route("POST", "/echo", [](const Request& r, Exchange e) {
+      e.respond({.body = r.body, .content_type = std::string(r.header("CONTENT-type"))});
+    });
+    server->route("GET", "/throws", [](const Request&, Exchange) { throw Error("broken"); });
+    server->route("GET", "/drops", [](const Request&, Exchange) {});
+    server->route("GET", "/stream", [](const Request&, Exchange e) {
+      e.begin({.content_type = "text/event-stream"});
+      e.write("one");
+      e.write("");
+      e.write("two");
+      e.finish();
+      EXPECT_FALSE(e.write("late"));
+    });
+    server->route("GET", "/wait", [this](const Request&, Exchange e) {
+      e.on_close([this] { closed.set(); });
+      std::lock_guard lock(mutex);
+      held = e;
+      arrived.set();
+    });
+    server->start();
+    return *server;
+  }
+  Exchange take() {
+    EXPECT_TRUE(arrived.wait());
+    std::lock_guard lock(mutex);
+    return *std::exchange(held, std::nullopt);
+  }
+
+  std::mutex mutex;
+  std::optional<Exchange> held;
+  Flag arrived, closed;
+  std::optional<Server> server;  // last: its threads use the others
+};
+
+constexpr char kGetHello[] = "GET /hello?a=1 HTTP/1.1\r\nHost: x\r\n\r\n";
+
+TEST_F(ServerTest, AnswersAndKeepsTheConnection) {
+  Socket client(start().port());
+  for (int i = 0; i < 3; ++i) {
+    client.send(kGetHello);
+    const std::string answer = client.read_answer();
+    EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK\r\n"));
+    EXPECT_THAT(answer, HasSubstr("Connection: keep-alive"));
+    EXPECT_THAT(answer, EndsWith("\r\n\r\nhello a=1"));
+  }
+}
+
+TEST_F(ServerTest, PipelinedRequestsAreAnsweredInOrder) {
+  Socket client(start().port());
+  client.send(std::string(kGetHello) + "POST /echo HTTP/1.1\r\nContent-Length: 3\r\nContent-Type: text/x\r\n\r\nabc" +
+              kGetHello);
+  EXPECT_THAT(client.read_answer(), EndsWith("hello a=1"));
+  const std::string echo = client.read_answer();
+  EXPECT_THAT(echo, HasSubstr("Content-Type: text/x"));
+  EXPECT_THAT(echo, EndsWith("abc"));
+  EXPECT_THAT(client.read_answer(), EndsWith("hello a=1"));
+}
+
+TEST_F(ServerTest, ARequestMayComeByteByByte) {
+  Socket client(start().port());
+  for (const char c :
+       std::string("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n"))
+    client.send(std::string(1, c));
+  EXPECT_THAT(client.read_answer(), EndsWith("abc"));
+}
+
+TEST_F(ServerTest, StreamsInChunks) {
+  Socket client(start().port());
+  client.send("GET /stream HTTP/1.1\r\n\r\n");
+  const std::string answer = client.read_until("0\r\n\r\n");
+  EXPECT_THAT(answer, HasSubstr("Transfer-Encoding: chunked"));
+  EXPECT_THAT(answer, EndsWith("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
+  client.send(kGetHello);
+  EXPECT_THAT(client.read_answer(), EndsWith("hello a=1"));
+}
+
+TEST_F(ServerTest, StreamsToAnOldClientUntilTheEnd) {
+  Socket client(start().port());
+  client.send("GET /stream HTTP/1.0\r\n\r\n");
+  const std::string answer = client.read_all();
+  EXPECT_THAT(answer, HasSubstr("Connection: close"));
+  EXPECT_THAT(answer, EndsWith("\r\n\r\nonetwo"));
+}
+
+TEST_F(ServerTest, HeadHasNoBody) {
+  Socket client(start().port());
+  client.send("HEAD /hello HTTP/1.1\r\nConnection: close\r\n\r\n");
+  const std::string answer = client.read_all();
+  EXPECT_THAT(answer, HasSubstr("Content-Length: 6\r\n"));
+  EXPECT_THAT(answer, EndsWith("\r\n\r\n"));
+}
+
+TEST_F(ServerTest, UnknownPathsAndMethods) {
+  Socket client(start().port());
+  client.send("GET /nowhere HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(client.read_answer(), StartsWith("HTTP/1.1 404 Not Found"));
+  client.send("DELETE /hel%6Co HTTP/1.1\r\n\r\n");
+  const std::string answer = client.read_answer();
+  EXPECT_THAT(answer, StartsWith("HTTP/1.1 405"));
+  EXPECT_THAT(answer, HasSubstr("Allow: GET\r\n"));
+}
+
+TEST_F(ServerTest, AHandlerThatFailsOrForgetsIsAnswered) {
+  Socket client(start().port());
+  client.send("GET /throws HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(client.read_answer(), EndsWith(R"({"error":"broken"})"));
+  client.send("GET /drops HTTP/1.1\r\n\r\n");
+  EXPECT_THAT(client.read_answer(), StartsWith("HTTP/1.1 500"));
+}
+
+TEST_F(ServerTest, RefusesWhatIsNotHttp) {
+  Socket client(start().port());
+  client.send("\x16\x03\x01 not http at all\r\n\r\n");
+  EXPECT_THAT(client.read_all(), StartsWith("HTTP/1.1 400"));
+}
+
+TEST_F(ServerTest, RefusesBodiesOverTheLimit) {
+  start({.body_bytes = 1000});
+  Socket announced(server->port());
+  announced.send("POST /echo HTTP/1.1\r\nContent-Length: 1001\r\n\r\n" + std::string(1001, 'x'));
+  EXPECT_THAT(announced.read_all(), StartsWith("HTTP/1.1 413"));
+  Socket chunked(server->port());
+  chunked.send("POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n");
+  for (int i = 0; i < 20; ++i) chunked.send("64\r\n" + std::string(100, 'x') + "\r\n");
+  EXPECT_THAT(chunked.read_all(), StartsWith("HTTP/1.1 413"));
+  Socket waiting(server->port());  // asks first
+  waiting.send("POST /echo HTTP/1.1\r\nContent-Length: 99999\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_THAT(waiting.read_until("\r\n"), StartsWith("HTTP/1.1 413"));
+  Socket exact(server->port());
+  exact.send("POST /echo HTTP/1.1\r\nContent-Length: 1000\r\nExpect: 100-continue\r\n\r\n");
+  EXPECT_THAT(exact.read_until("\r\n\r\n"), StartsWith("HTTP/1.1 100"));
+  exact.send(std::string(1000, 'y'));
+  EXPECT_THAT(exact.read_answer(), EndsWith(std::string(1000, 'y')));
+}
+
+TEST_F(ServerTest, ALargeRefusedBodyStillGetsItsAnswer) {
+  start({.body_bytes = 1000});
+  Socket client(server->port());
+  client.send("POST /echo HTTP/1.1\r\nContent-Length: 4000000\r\n\r\n" + std::string(4000000, 'x'));
+  EXPECT_THAT(client.read_all(), StartsWith("HTTP/1.1 413"));
+}
+
+TEST_F(ServerTest, RefusesHeadersOverTheLimit) {
+  start({.header_bytes = 1000});
+  Socket client(server->port());
+  client.send("GET /hello HTTP/1.1\r\nX: " + std::string(2000, 'x') + "\r\n\r\n");
+  EXPECT_THAT(client.read_all(), StartsWith("HTTP/1.1 431"));
+}
+
+TEST_F(ServerTest, SlowRequestsTimeOutAndIdleConnectionsClose) {
+  start({.idle_seconds = 0.2, .request_seconds = 0.2});
+  Socket slow(server->port());
+  slow.send("POST /echo HTTP/1.1\r\nContent-Length: 10\r\n\r\nabc");
+  EXPECT_THAT(slow.read_all(), StartsWith("HTTP/1.1 408"));
+  Socket idle(server->port());
+  EXPECT_EQ(idle.read_all(), "");
+}
+
+TEST_F(ServerTest, NoticesAClientThatLeavesWhileItWaits) {
+  start();
+  std::optional<Socket> client(std::in_place, server->port());
+  client->send("GET /wait HTTP/1.1\r\n\r\n");
+  const Exchange exchange = take();
+  EXPECT_FALSE(exchange.closed());
+  EXPECT_FALSE(closed.wait(50ms));
+  client.reset();
+  EXPECT_TRUE(closed.wait());
+  EXPECT_TRUE(exchange.closed());
+  exchange.respond({.body = "nobody"});
+  EXPECT_FALSE(exchange.write("nobody"));
+  bool at_once = false;
+  exchange.on_close([&] { at_once = true; });
+  EXPECT_TRUE(at_once);
+}
+
+TEST_F(ServerTest, NoticesAClientThatLeavesDuringAStream) {
+  start();
+  std::optional<Socket> client(std::in_place, server->port());
+  client->send("GET /wait HTTP/1.1\r\n\r\n");
+  const Exchange exchange = take();
+  exchange.begin({.body = "first"});
+  EXPECT_THAT(client->read_until("first"), EndsWith("first"));
+  EXPECT_TRUE(exchange.write("second"));
+  client.reset();
+  EXPECT_TRUE(closed.wait());
+  EXPECT_FALSE(exchange.write("third"));
+  EXPECT_FALSE(exchange.drain());
+}
+
+TEST_F(ServerTest, ADroppedStreamIsNotTakenForWhole) {
+  start();
+  Socket client(server->port());
+  client.send("GET /wait HTTP/1.1\r\n\r\n");
+  take().begin({.body = "part"});
+  EXPECT_THAT(client.read_all(), Not(EndsWith("0\r\n\r\n")));
+}
+
+TEST_F(ServerTest, DrainWaitsForASlowClientAndLosesNothing) {
+  start();
+  Socket client(server->port());
+  client.send("GET /wait HTTP/1.1\r\nConnection: close\r\n\r\n");
+  const Exchange exchange = take();
+  const std::string piece(256 << 10, 'x');
+  constexpr int kPieces = 64;  // 16 MiB: four times what may wait
+  std::atomic<int> written{0};
+  std::thread producer([&] {
+    exchange.begin({});
+    for (int i = 0; i < kPieces && exchange.write(piece) && exchange.drain(); ++i) ++written;
+    exchange.finish();
+  });
+  std::this_thread::sleep_for(200ms);
+  EXPECT_LT(written, kPieces);  // it waits for the client
+  const std::string all = client.read_all();
+  producer.join();
+  EXPECT_EQ(written, kPieces);
+  EXPECT_THAT(all, EndsWith("\r\n0\r\n\r\n"));
+  EXPECT_EQ(size_t(std::count(all.begin(), all.end(), 'x')), piece.size() * kPieces);
+}
+
+TEST_F(ServerTest, AClientThatTakesNothingIsGivenUp) {
+  start({.queue_bytes = 1 << 20});
+  Socket client(server->port());
+  client.send("GET /wait HTTP/1.1\r\n\r\n");
+  const Exchange exchange = take();
+  exchange.begin({});
+  const std::string piece(256 << 10, 'x');
+  bool taken = true;
+  for (int i = 0; i < 1000 && taken; ++i) taken = exchange.write(piece);
+  EXPECT_FALSE(taken);
+  EXPECT_TRUE(closed.wait());
+}
+
+TEST_F(ServerTest, AClientThatStopsReadingTimesOut) {
+  start({.queue_bytes = 64 << 20, .write_seconds = 0.2});
+  Socket client(server->port());
+  client.send("GET /wait HTTP/1.1\r\n\r\n");
+  const Exchange exchange = take();
+  exchange.begin({.body = std::string(32 << 20, 'x')});
+  EXPECT_TRUE(closed.wait());
+}
+
+TEST_F(ServerTest, StopLetsAnswersEnd) {
+  start();
+  Socket client(server->port()), idle(server->port());
+  idle.send(kGetHello);
+  idle.read_answer();
+  client.send("GET /wait HTTP/1.1\r\n\r\n");
+  const Exchange exchange = take();
+  std::thread stopper([&] { server->stop(5); });
+  EXPECT_EQ(idle.read_all(), "");
+  EXPECT_FALSE(Socket(server->port()).connected);
+  exchange.respond({.body = "done"});
+  const std::string answer = client.read_all();
+  EXPECT_THAT(answer, HasSubstr("Connection: close"));
+  EXPECT_THAT(answer, EndsWith("done"));
+  stopper.join();
+}
+
+TEST_F(ServerTest, StopEndsWhatDoesNotEnd) {
+  start();
+  Socket client(server->port());
+  client.send("GET /wait HTTP/1.1\r\n\r\n");
+  const Exchange exchange = take();
+  server->stop(0.1);
+  EXPECT_TRUE(closed.wait(0ms));
+  EXPECT_EQ(client.read_all(), "");
+  server.reset();
+  EXPECT_FALSE(exchange.write("after the server's end"));
+}
+
+TEST_F(ServerTest, ManyConnectionsWaitWithoutAThreadEach) {
+  start();
+  std::vector<std::unique_ptr<Socket>> clients;
+  for (int i = 0; i < 200; ++i) {
+    clients.push_back(std::make_unique<Socket>(server->port()));
+    clients.back()->send("GET /wait HTTP/1.1\r\n");  // half a request
+  }
+  Socket other(server->port());
+  other.send(kGetHello);
+  EXPECT_THAT(other.read_answer(), EndsWith("hello a=1"));
+}
+
+TEST_F(ServerTest, TurnsAwayConnectionsOverTheLimit) {
+  start({.connections = 1});
+  Socket first(server->port());
+  first.send(kGetHello);
+  first.read_answer();
+  EXPECT_THAT(Socket(server->port()).read_all(), StartsWith("HTTP/1.1 503"));
+  first.close();
+  for (int i = 0; i < 100; ++i) {
+    Socket next(server->port());
+    next.send(kGetHello);
+    if (next.read_answer().starts_with("HTTP/1.1 200")) return;
+    std::this_thread::sleep_for(10ms);
+  }
+  FAIL() << "the place of the first connection never became free";
+}
+
+TEST(Server, SaysWhyItCannotListen) {
+  Server first({.port = 0});
+  first.start();
+  const auto problem = [](Server::Options options) -> std::string {
+    try {
+      Server(std::move(options)).start();
+    } catch (const Error& e) {
+      return e.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(problem({.port = first.port()}),
+            "cannot listen on 127.0.0.1:" + std::to_string(first.port()) + ": address in use. choose another --port");
+  EXPECT_THAT(problem({.host = "192.0.2.1"}), HasSubstr("choose another --host"));
+  EXPECT_THAT(problem({.port = 70000}), HasSubstr("choose a --port from 1 to 65535"));
+}
+
+}  // namespace
+}  // namespace sedum::http
