@@ -110,11 +110,12 @@ void write_file(const fs::path& path, std::string_view content) {
 
 std::string read_file(const fs::path& path) { return std::string(MappedFile(path).text()); }
 
-void append_line(const fs::path& path, std::string_view line) {
+void append_bytes(const fs::path& path, std::string_view bytes) {
   const Descriptor file{::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)};
   if (file.fd < 0) throw_system_error("cannot open", path);
-  const std::string whole = std::string(line) + "\n";
-  write_all(file.fd, whole.data(), whole.size(), path);
+  write_all(file.fd, bytes.data(), bytes.size(), path);
 }
+
+void append_line(const fs::path& path, std::string_view line) { append_bytes(path, std::string(line) + "\n"); }
 
 }  // namespace sedum

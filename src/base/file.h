@@ -54,6 +54,7 @@ class AtomicFile {
 
 void write_file(const std::filesystem::path& path, std::string_view content);  // whole, by AtomicFile
 std::string read_file(const std::filesystem::path& path);
+void append_bytes(const std::filesystem::path& path, std::string_view bytes);  // one write() call
 void append_line(const std::filesystem::path& path, std::string_view line);    // one write() call, newline added
 void sync_folder(const std::filesystem::path& folder);
 // "path: No such file or directory" as an Error, from errno.
