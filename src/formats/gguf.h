@@ -26,6 +26,8 @@
 #include <vector>
 
 #include "base/file.h"
+#include "formats/ggml_types.h"
+#include "formats/pending_tensor.h"
 #include "formats/tensor_source.h"
 
 namespace sedum {
@@ -54,9 +56,6 @@ struct GgufTensorInfo {
   uint32_t type_id = 0;        // ggml_type
   uint64_t offset = 0;         // from the start of the part that holds it
 };
-std::string ggml_type_name(uint32_t type_id);  // "Q4_K", "IQ2_XS", "type 77"
-std::optional<DType> dtype_from_ggml(uint32_t type_id);
-std::optional<uint32_t> ggml_from_dtype(DType dtype);  // nullopt: ggml has no such type (U8)
 
 class GgufFile : public TensorSource {
  public:
@@ -82,15 +81,16 @@ class GgufFile : public TensorSource {
   }
 
  private:
-  void add_part(std::span<const std::byte> bytes, const std::string& label, bool first);
-  void open_split(const std::filesystem::path& path);
+  void add_part(std::span<const std::byte> bytes, const std::string& label, int number, int count);
+  void place_tensors(std::span<const std::byte> bytes, const std::string& label, size_t first, uint64_t data,
+                     uint64_t alignment);
   std::shared_ptr<std::vector<MappedFile>> parts_;
   std::string label_;
   uint32_t version_ = 0;
   std::map<std::string, GgufValue, std::less<>> metadata_;
   std::vector<std::string> names_;
   std::vector<GgufTensorInfo> infos_;
-  std::vector<StoredTensor> tensors_;  // beside infos_; data is nullptr for a type unknown here
+  std::vector<StoredTensor> tensors_;  // beside infos_; find() hides those of a type unknown here
   std::map<std::string, size_t, std::less<>> by_name_;
 };
 
@@ -111,19 +111,11 @@ class GgufWriter {
   void finish();
 
  private:
-  struct Entry {
-    std::string name;
-    DType dtype;
-    std::vector<int64_t> shape;
-    uint64_t bytes;
-    TensorProducer data;
-  };
-  void set_raw(std::string_view key, GgufType type, std::string payload);
+  void set_raw(std::string_view key, GgufType type, const std::string& payload);
   std::string header() const;
   AtomicFile file_;
-  std::filesystem::path path_;
   std::vector<std::pair<std::string, std::string>> metadata_;  // key → type and payload, encoded
-  std::vector<Entry> tensors_;
+  std::vector<PendingTensor> tensors_;
 };
 
 }  // namespace sedum

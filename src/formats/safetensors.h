@@ -16,29 +16,25 @@
 #include <filesystem>
 #include <map>
 #include <memory>
-#include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/file.h"
+#include "formats/pending_tensor.h"
+#include "formats/safetensors_header.h"
 #include "formats/tensor_source.h"
 
 namespace sedum {
-
-// What the header says of a tensor; dtype may be one that Sedum cannot read ("F8_E4M3").
-struct SafetensorsInfo {
-  std::string dtype;
-  std::vector<int64_t> shape;
-  uint64_t begin = 0, end = 0;  // within the data
-};
 
 class SafetensorsFile : public TensorSource {
  public:
   explicit SafetensorsFile(const std::filesystem::path& path);
   // One file that is already in memory; `bytes` must outlive this.
   SafetensorsFile(std::span<const std::byte> bytes, std::string label);
+  ~SafetensorsFile() override;
 
   const std::vector<std::string>& names() const override { return names_; }  // by shard, then by place in the file
   // BOOL reads as U8. A tensor that the file did not align is copied, once.
@@ -56,7 +52,8 @@ class SafetensorsFile : public TensorSource {
     StoredTensor tensor;
     bool readable = false;
   };
-  void add_file(std::span<const std::byte> bytes, const std::string& label);
+  // `expected`: the names that the index places in this shard.
+  void add_file(std::span<const std::byte> bytes, const std::string& label, const std::set<std::string>* expected);
   void open_index(const std::filesystem::path& index);
   std::shared_ptr<Storage> storage_;
   std::string label_;
@@ -66,7 +63,7 @@ class SafetensorsFile : public TensorSource {
 };
 
 // One file; with max_shard_bytes, `model-00001-of-00002.safetensors` … and `model.safetensors.index.json` when one is not
-// enough. Tensors are written in the order of add(); put wide types first, or all of one type, to keep them aligned.
+// enough. Wide types are written first, so that every tensor is aligned; within a width the order is that of add().
 class SafetensorsWriter {
  public:
   explicit SafetensorsWriter(std::filesystem::path path, std::map<std::string, std::string> metadata = {},
@@ -77,17 +74,10 @@ class SafetensorsWriter {
   std::vector<std::filesystem::path> finish();  // what was written
 
  private:
-  struct Entry {
-    std::string name;
-    DType dtype;
-    std::vector<int64_t> shape;
-    uint64_t bytes;
-    TensorProducer data;
-  };
   std::filesystem::path path_;
   std::map<std::string, std::string> metadata_;
   uint64_t max_shard_bytes_;
-  std::vector<Entry> tensors_;
+  std::vector<PendingTensor> tensors_;
 };
 
 }  // namespace sedum

@@ -49,6 +49,8 @@ using ByteSink = std::function<void(const void* data, size_t bytes)>;
 using TensorProducer = std::function<void(const ByteSink& sink)>;
 
 std::string shape_text(const std::vector<int64_t>& shape);  // "(4, 8)"
+std::string printable(
+    std::string_view name);  // a name from a file, for a message: no control characters, at most 100 bytes
 
 // Size of a tensor; nullopt when a size is negative, the last one is no multiple of the block, or the product overflows.
 std::optional<uint64_t> stored_bytes(DType dtype, const std::vector<int64_t>& shape);
