@@ -73,6 +73,7 @@ class GgufFile : public TensorSource {
   const std::map<std::string, GgufValue, std::less<>>& metadata() const { return metadata_; }  // of the first part
 
   bool has(std::string_view key) const { return metadata_.find(key) != metadata_.end(); }
+  using TensorSource::get;  // a tensor by name
   template <class T>
   T get(std::string_view key) const;
   template <class T>

@@ -1,0 +1,73 @@
+#include "compute/ops/loss.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "compute/ops/operator_examples.h"
+
+namespace sedum::ops {
+namespace {
+
+Ids ids(std::vector<int32_t> v) { return std::make_shared<const std::vector<int32_t>>(std::move(v)); }
+
+using In = std::span<const Variable>;
+const Registered kPlain({"cross_entropy", {{4, 6}}, [](Context& c, In in) { return cross_entropy(c, in[0], ids({1, kIgnored, 5, 0}), 0.25f); }});
+const Registered kHead({"cross_entropy_head", {{4, 3}, {6, 3}}, [](Context& c, In in) {
+  return cross_entropy_head(c, in[0], {in[1], nullptr}, ids({1, kIgnored, 5, 0}), 0.25f);
+}});
+
+struct Loss : ::testing::Test {
+  ThreadPool pool{2};
+  Arena arena;
+  Tape tape;
+  Context ctx{.pool = &pool, .arena = &arena, .tape = &tape};
+  Variable normal(const Shape& shape, uint32_t stream) {
+    Tensor t = Tensor::empty(arena, DType::kF32, shape);
+    for (int64_t i = 0; i < t.count(); ++i) t.data<float>()[i] = Random(4, Purpose::kTest, stream).normal(uint64_t(i));
+    return Variable::parameter(t, "x");
+  }
+};
+
+// The head that never holds its logits is linear() followed by cross_entropy(): value, both gradients, several chunks.
+TEST_F(Loss, HeadIsItsUnfusedDefinition) {
+  const int64_t rows = 70, width = 16, vocabulary = 150'000;  // 32 MiB hold 55 rows: two chunks
+  const Variable x = normal({rows, width}, 0), w = normal({vocabulary, width}, 1);
+  std::vector<int32_t> labels(size_t(rows), 7);
+  labels[3] = kIgnored;
+  std::vector<float> each;
+  const Variable fused = cross_entropy_head(ctx, x, {w, nullptr}, ids(labels), 0.01f, &each);
+  EXPECT_EQ(each[3], 0.0f);
+  tape.backward(ctx, fused);
+  const Tensor dx = std::exchange(x.gradient(), {}), dw = std::exchange(w.gradient(), {});
+  const Variable plain = cross_entropy(ctx, linear(ctx, x, {w, nullptr}), ids(labels), 0.01f);
+  tape.backward(ctx, plain);
+  EXPECT_NEAR(*fused.value().data<float>(), *plain.value().data<float>(), 1e-5 * std::abs(*plain.value().data<float>()));
+  // Sums over the vocabulary (dx) and over the rows (dw) of numbers below 0.01 · |w|, 0.01 · |x|.
+  for (int64_t i = 0; i < dx.count(); ++i) ASSERT_NEAR(dx.data<float>()[i], x.gradient().data<float>()[i], 1e-6);
+  for (int64_t i = 0; i < dw.count(); ++i) ASSERT_NEAR(dw.data<float>()[i], w.gradient().data<float>()[i], 1e-6);
+}
+
+TEST_F(Loss, UniformLogitsGiveTheLogarithmOfTheVocabulary) {
+  const Variable x(Tensor::zeros(arena, DType::kF32, {2, 10}));
+  EXPECT_NEAR(*cross_entropy(ctx, x, ids({0, 9}), 0.5f).value().data<float>(), std::log(10.0f), 1e-6);
+}
+
+TEST_F(Loss, AllMaskedIsZeroWithZeroGradients) {
+  const Variable x = normal({2, 3}, 0), w = normal({5, 3}, 1);
+  const Variable loss = cross_entropy_head(ctx, x, {w, nullptr}, ids({kIgnored, kIgnored}), 1);
+  EXPECT_EQ(*loss.value().data<float>(), 0.0f);
+  tape.backward(ctx, loss);
+  for (int i = 0; i < 15; ++i) EXPECT_EQ(w.gradient().data<float>()[i], 0.0f);
+}
+
+TEST_F(Loss, LabelsAreChecked) {
+  const Variable x = normal({2, 3}, 0);
+  EXPECT_THROW(cross_entropy(ctx, x, ids({3, 0}), 1), ApiError);
+  EXPECT_THROW(cross_entropy(ctx, x, ids({0}), 1), ApiError);
+}
+
+}  // namespace
+}  // namespace sedum::ops

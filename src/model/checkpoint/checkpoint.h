@@ -1,0 +1,71 @@
+#pragma once
+// A model as files hold it, whatever the files: sizes, weights under their Hugging Face names, tokenizer, chat template.
+//
+//   Checkpoint checkpoint = Checkpoint::open("model.gguf");            // or a folder with config.json, safetensors, tokenizer.json
+//   Tensor w = checkpoint.tensor("model.layers.0.self_attn.q_proj.weight");   // as stored: mapped, maybe quantised
+//   auto tokenizer = checkpoint.tokenizer();
+//
+// Row order is Hugging Face's: GGUF's llama files keep q and k with the halves of each head interleaved, which is undone here (rows move,
+// bits stay).
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compute/tensor/tensor.h"
+#include "formats/tensor_source.h"
+#include "model/config.h"
+#include "text/chat_template.h"
+#include "text/tokenizer.h"
+
+namespace sedum {
+
+class Checkpoint {
+ public:
+  static Checkpoint open(const std::filesystem::path& path);
+
+  const ModelConfig& config() const { return config_; }
+  const std::filesystem::path& path() const { return path_; }
+  const std::string& name() const { return name_; }      // for people: "SmolLM2-135M-Instruct.Q4_1"
+  const TensorSource& source() const { return *source_; }
+  bool is_gguf() const { return gguf_; }
+
+  bool has(const std::string& hf_name) const;
+  Tensor tensor(const std::string& hf_name) const;       // Error naming file and tensor when missing
+  // The tensor's name in the file.
+  std::string stored_name(const std::string& hf_name) const;
+  // All tensors that the architecture has, by Hugging Face name.
+  std::vector<std::string> tensor_names() const;
+
+  bool has_tokenizer() const { return has_tokenizer_; }
+  std::shared_ptr<const Tokenizer> tokenizer() const;    // Error when the files have none
+  // Null when the model has no template.
+  std::shared_ptr<const ChatTemplate> chat_template() const;
+  const TokenizerSpec& tokenizer_spec() const;
+
+ private:
+  friend Checkpoint open_gguf(const std::filesystem::path& path);
+  friend Checkpoint open_folder(const std::filesystem::path& path);
+  ModelConfig config_;
+  std::filesystem::path path_;
+  std::string name_;
+  std::shared_ptr<const TensorSource> source_;
+  bool gguf_ = false, has_tokenizer_ = false;
+  std::function<TokenizerSpec()> read_tokenizer_;
+  mutable std::shared_ptr<const TokenizerSpec> spec_;
+  mutable std::shared_ptr<const Tokenizer> tokenizer_;
+  mutable std::shared_ptr<const ChatTemplate> template_;
+};
+
+// GGUF's name of a tensor: "blk.0.attn_q.weight" for "model.layers.0.self_attn.q_proj.weight"; "" if there is none.
+std::string gguf_name(const std::string& hf_name);
+// All tensors of a Llama or Qwen2 model of these sizes, by Hugging Face name.
+std::vector<std::string> architecture_tensors(const ModelConfig& config);
+
+// Rows of a head from interleaved pairs (GGUF) to halves (Hugging Face), or back: row h·D + 2j + i ↔ h·D + i·D/2 + j.
+enum class RowOrder { kHalves, kInterleaved };
+int64_t other_row(int64_t row, int64_t head_dim, RowOrder wanted);  // where the wanted order's row stands in the other order
+
+}  // namespace sedum

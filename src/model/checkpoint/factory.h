@@ -1,0 +1,65 @@
+#pragma once
+// Layers built of a checkpoint's weights, or of random numbers.
+
+#include <map>
+
+#include "base/progress.h"
+#include "model/causal_model.h"
+#include "model/checkpoint/checkpoint.h"
+
+namespace sedum {
+
+class CheckpointFactory : public LayerFactory {
+ public:
+  enum class Use {
+    kFrozen,     // weights as they are stored, mapped
+    kTrainable,  // every weight a parameter: decoded to f32
+  };
+  // pack: repack each matrix for steps without a tape at this precision (int8 panels keep the stored bits).
+  CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, bool pack_int8 = false);
+
+  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) override;
+  Variable vector(const std::string& name, int64_t size) override;
+  ops::Weight table(const std::string& name, int64_t rows, int64_t cols) override;
+
+  const std::vector<Variable>& parameters() const { return parameters_; }  // with kTrainable, named as in Hugging Face's files
+  size_t packed_bytes() const { return packed_bytes_; }
+
+ private:
+  Tensor checked(const std::string& name, const Shape& shape) const;
+  Variable variable(const Tensor& stored, const std::string& name, bool keep_type);
+  ops::Weight weight(const std::string& name, const Shape& shape);
+  const Checkpoint& checkpoint_;
+  Use use_;
+  ThreadPool& pool_;
+  Arena& arena_;
+  bool pack_int8_;
+  size_t packed_bytes_ = 0;
+  std::vector<Variable> parameters_;
+};
+
+// Weights as transformers initialises them: normal with deviation 0.02, norms 1, biases 0. Everything is a parameter unless `frozen`, then
+// matrices are stored as `frozen_dtype`. In an arena without memory nothing is filled.
+class RandomFactory : public LayerFactory {
+ public:
+  RandomFactory(ThreadPool& pool, Arena& arena, uint64_t seed, bool frozen = false, DType frozen_dtype = DType::kF32)
+      : pool_(pool), arena_(arena), seed_(seed), frozen_(frozen), frozen_dtype_(frozen_dtype) {}
+  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) override;
+  Variable vector(const std::string& name, int64_t size) override;
+  ops::Weight table(const std::string& name, int64_t rows, int64_t cols) override;
+  const std::vector<Variable>& parameters() const { return parameters_; }
+
+ private:
+  Variable filled(const std::string& name, const Shape& shape, float deviation, float mean);
+  ThreadPool& pool_;
+  Arena& arena_;
+  uint64_t seed_;
+  bool frozen_;
+  DType frozen_dtype_;
+  std::vector<Variable> parameters_;
+};
+
+// f32 copy of a stored tensor of any type.
+Tensor decoded(const Tensor& stored, ThreadPool& pool, Arena& arena);
+
+}  // namespace sedum

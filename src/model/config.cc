@@ -1,0 +1,156 @@
+#include "model/config.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+
+namespace sedum {
+namespace {
+
+using nlohmann::json;
+
+// Reads keys of an object; a wrong type becomes an Error with file and key. null counts as absent, as in transformers.
+class Keys {
+ public:
+  Keys(const json& object, std::string where) : object_(object), where_(std::move(where)) {}
+  bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
+
+  template <class T>
+  T get(const char* key) const {
+    if (!has(key)) throw Error(where_ + ": the key \"" + key + "\" is missing", "check that this is the model's own config.json");
+    return value<T>(key);
+  }
+  template <class T>
+  T get_or(const char* key, T fallback) const { return has(key) ? value<T>(key) : fallback; }
+
+  Keys object(const char* key) const {
+    if (!object_[key].is_object()) throw Error(where_ + ": \"" + key + "\" is not an object");
+    return {object_[key], where_ + ": " + key};
+  }
+  const json& raw() const { return object_; }
+
+ private:
+  template <class T>
+  T value(const char* key) const {
+    try {
+      return object_[key].get<T>();
+    } catch (const json::exception&) {
+      throw Error(where_ + ": the key \"" + std::string(key) + "\" has the wrong type: " + object_[key].dump().substr(0, 80));
+    }
+  }
+  const json& object_;
+  std::string where_;
+};
+
+void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) {
+  config.rope_theta = keys.get_or<float>("rope_theta", 10000);
+  const char* key = keys.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
+  if (!keys.has(key)) return;
+  const Keys rope = keys.object(key);
+  config.rope_theta = rope.get_or<float>("rope_theta", config.rope_theta);
+  const auto type = rope.get_or<std::string>("rope_type", rope.get_or<std::string>("type", "default"));
+  RopeScaling& scaling = config.rope_scaling;
+  if (type == "default") return;
+  if (type != "linear" && type != "llama3")
+    throw Error(where + ": rotary embedding scaled by \"" + type + "\" is not known here", "models with linear or llama3 scaling can be loaded");
+  scaling.type = type == "linear" ? RopeScaling::Type::kLinear : RopeScaling::Type::kLlama3;
+  scaling.factor = rope.get<float>("factor");
+  scaling.low_freq_factor = rope.get_or<float>("low_freq_factor", 1);
+  scaling.high_freq_factor = rope.get_or<float>("high_freq_factor", 4);
+  scaling.original_max_position_embeddings = rope.get_or<int64_t>("original_max_position_embeddings", config.max_position_embeddings);
+}
+
+int32_t token_id(const Keys& keys, const char* key) {
+  if (!keys.has(key)) return -1;
+  const json& value = keys.raw()[key];  // a list names several ends; the first is the usual one
+  return value.is_array() ? (value.empty() ? -1 : value[0].get<int32_t>()) : keys.get<int32_t>(key);
+}
+
+}  // namespace
+
+ModelConfig parse_config_json(std::string_view text, const std::string& where) {
+  const json document = json::parse(text, nullptr, false);
+  if (!document.is_object()) throw Error(where + ": not a JSON object", "check that the file is complete");
+  const Keys keys(document, where);
+  ModelConfig config;
+  config.model_type = keys.get<std::string>("model_type");
+  if (config.model_type != "llama" && config.model_type != "qwen2")
+    throw Error(where + ": the architecture \"" + config.model_type + "\" is not known here", "llama and qwen2 models can be loaded");
+  if (keys.get_or<std::string>("hidden_act", "silu") != "silu") throw Error(where + ": hidden_act is not silu", "this model cannot be loaded");
+  if (keys.get_or<bool>("use_sliding_window", false)) throw Error(where + ": sliding-window attention is not known here", "this model cannot be loaded");
+  config.vocab_size = keys.get<int64_t>("vocab_size");
+  config.hidden_size = keys.get<int64_t>("hidden_size");
+  config.intermediate_size = keys.get<int64_t>("intermediate_size");
+  config.num_hidden_layers = keys.get<int64_t>("num_hidden_layers");
+  config.num_attention_heads = keys.get<int64_t>("num_attention_heads");
+  config.num_key_value_heads = keys.get_or<int64_t>("num_key_value_heads", config.num_attention_heads);
+  config.head_dim = keys.get_or<int64_t>("head_dim", config.num_attention_heads > 0 ? config.hidden_size / config.num_attention_heads : 0);
+  config.max_position_embeddings = keys.get_or<int64_t>("max_position_embeddings", 2048);
+  config.rms_norm_eps = keys.get_or<float>("rms_norm_eps", 1e-6f);
+  const bool qwen = config.model_type == "qwen2";
+  config.attention_bias = qwen || keys.get_or<bool>("attention_bias", false);
+  config.attention_out_bias = !qwen && config.attention_bias;
+  config.mlp_bias = keys.get_or<bool>("mlp_bias", false);
+  config.tie_word_embeddings = keys.get_or<bool>("tie_word_embeddings", false);
+  config.bos_token_id = token_id(keys, "bos_token_id");
+  config.eos_token_id = token_id(keys, "eos_token_id");
+  read_rope(keys, config, where);
+  config.validate(where);
+  return config;
+}
+
+void ModelConfig::validate(const std::string& where) const {
+  // Above any published model; what is larger is a damaged file, and would be believed when memory is asked for.
+  constexpr int64_t kMost = int64_t{1} << 24;
+  const auto in_range = [&](const char* key, int64_t value) {
+    if (value < 1 || value > kMost) throw Error(fmt::format("{}: {} is {}", where, key, value), "the file is damaged or not a model's");
+  };
+  in_range("vocab_size", vocab_size), in_range("hidden_size", hidden_size), in_range("intermediate_size", intermediate_size);
+  in_range("num_hidden_layers", num_hidden_layers), in_range("num_attention_heads", num_attention_heads);
+  in_range("num_key_value_heads", num_key_value_heads), in_range("head_dim", head_dim);
+  if (num_attention_heads % num_key_value_heads)
+    throw Error(fmt::format("{}: {} attention heads cannot share {} key-value heads", where, num_attention_heads, num_key_value_heads));
+  if (head_dim % 2) throw Error(fmt::format("{}: head_dim {} is odd: rotary embedding needs pairs", where, head_dim));
+  if (!rope_scaling.frequency_divisors.empty() && int64_t(rope_scaling.frequency_divisors.size()) != head_dim / 2)
+    throw Error(fmt::format("{}: {} rope factors for a head_dim of {}", where, rope_scaling.frequency_divisors.size(), head_dim));
+}
+
+int64_t ModelConfig::parameter_count() const {
+  const int64_t q = num_attention_heads * head_dim, kv = num_key_value_heads * head_dim;
+  int64_t layer = hidden_size * (2 * q + 2 * kv) + 3 * hidden_size * intermediate_size + 2 * hidden_size;
+  if (attention_bias) layer += q + 2 * kv;
+  if (attention_out_bias) layer += hidden_size;
+  if (mlp_bias) layer += 2 * intermediate_size + hidden_size;
+  return num_hidden_layers * layer + hidden_size + vocab_size * hidden_size * (tie_word_embeddings ? 1 : 2);
+}
+
+nlohmann::ordered_json config_to_json(const ModelConfig& c) {
+  nlohmann::ordered_json out;
+  out["architectures"] = {c.model_type == "qwen2" ? "Qwen2ForCausalLM" : "LlamaForCausalLM"};
+  out["model_type"] = c.model_type;
+  out["vocab_size"] = c.vocab_size;
+  out["hidden_size"] = c.hidden_size;
+  out["intermediate_size"] = c.intermediate_size;
+  out["num_hidden_layers"] = c.num_hidden_layers;
+  out["num_attention_heads"] = c.num_attention_heads;
+  out["num_key_value_heads"] = c.num_key_value_heads;
+  out["head_dim"] = c.head_dim;
+  out["max_position_embeddings"] = c.max_position_embeddings;
+  out["rms_norm_eps"] = c.rms_norm_eps;
+  out["rope_theta"] = c.rope_theta;
+  if (c.rope_scaling.type == RopeScaling::Type::kLinear) out["rope_scaling"] = {{"rope_type", "linear"}, {"factor", c.rope_scaling.factor}};
+  if (c.rope_scaling.type == RopeScaling::Type::kLlama3)
+    out["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", c.rope_scaling.factor}, {"low_freq_factor", c.rope_scaling.low_freq_factor},
+                           {"high_freq_factor", c.rope_scaling.high_freq_factor},
+                           {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
+  out["hidden_act"] = "silu";
+  if (c.model_type == "llama") out["attention_bias"] = c.attention_bias, out["mlp_bias"] = c.mlp_bias;
+  out["tie_word_embeddings"] = c.tie_word_embeddings;
+  if (c.bos_token_id >= 0) out["bos_token_id"] = c.bos_token_id;
+  if (c.eos_token_id >= 0) out["eos_token_id"] = c.eos_token_id;
+  return out;
+}
+
+}  // namespace sedum

@@ -1,0 +1,46 @@
+#pragma once
+// The linear layer that models are built of, and the factory that decides what stands behind it.
+//
+// A model asks a LayerFactory for its layers by name; what it gets may be a dense layer, one with a low-rank adapter, or one whose
+// weights are quantised. Nothing in architectures/ branches on that.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compute/ops/linear.h"
+
+namespace sedum {
+
+class Linear {
+ public:
+  virtual ~Linear() = default;
+  virtual Variable forward(Context& ctx, const Variable& x) const = 0;  // (…, in) → (…, out)
+  virtual int64_t in_features() const = 0;
+  virtual int64_t out_features() const = 0;
+};
+
+class DenseLinear : public Linear {
+ public:
+  explicit DenseLinear(ops::Weight weight, Variable bias = {}) : weight_(std::move(weight)), bias_(std::move(bias)) {}
+  Variable forward(Context& ctx, const Variable& x) const override { return ops::linear(ctx, x, weight_, bias()); }
+  int64_t in_features() const override { return weight_.in_features(); }
+  int64_t out_features() const override { return weight_.out_features(); }
+  const ops::Weight& weight() const { return weight_; }
+  const Variable* bias() const { return bias_.defined() ? &bias_ : nullptr; }
+
+ private:
+  ops::Weight weight_;
+  Variable bias_;
+};
+
+// Names are those of the Hugging Face model, without ".weight": "model.layers.0.self_attn.q_proj".
+class LayerFactory {
+ public:
+  virtual ~LayerFactory() = default;
+  virtual std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) = 0;
+  virtual Variable vector(const std::string& name, int64_t size) = 0;                  // "model.norm": a norm's weight, f32
+  virtual ops::Weight table(const std::string& name, int64_t rows, int64_t cols) = 0;  // embeddings, and the head
+};
+
+}  // namespace sedum

@@ -1,0 +1,55 @@
+#pragma once
+// A model ready to run: checkpoint, adapters, packed weights, and the memory it all lives in.
+//
+//   Runtime runtime;                                               // threads and memory of the program
+//   RuntimeModel model(runtime, "model.gguf", {.compute = Compute::kInt8, .adapter = "runs/a/adapter"});
+//   Variable hidden = model.model().hidden_states(ctx, batch);     // ctx = runtime.context(Compute::kInt8)
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "base/arena.h"
+#include "base/thread_pool.h"
+#include "model/adapters/peft.h"
+#include "model/checkpoint/factory.h"
+
+namespace sedum {
+
+struct Runtime {
+  explicit Runtime(int threads = 0) : pool(threads) {}
+  ThreadPool pool;
+  Arena arena;
+  Context context(Compute compute) { return {.pool = &pool, .arena = &arena, .compute = compute}; }
+};
+
+struct RuntimeOptions {
+  Compute compute = Compute::kInt8;
+  std::filesystem::path adapter;  // "": none
+};
+
+class RuntimeModel {
+ public:
+  // `path` may also be the folder of an adapter whose config names its base.
+  RuntimeModel(Runtime& runtime, const std::filesystem::path& path, const RuntimeOptions& options);
+  const CausalModel& model() const { return *model_; }
+  const Checkpoint& checkpoint() const { return checkpoint_; }
+  Compute compute() const { return options_.compute; }
+  size_t packed_bytes() const { return packed_bytes_; }
+  Runtime& runtime() const { return runtime_; }
+
+ private:
+  Runtime& runtime_;
+  RuntimeOptions options_;
+  Checkpoint checkpoint_;
+  std::unique_ptr<CausalModel> model_;
+  size_t packed_bytes_ = 0;
+};
+
+// The base and the adapter that a path means: itself and none, or an adapter folder's base and the folder.
+struct ModelPath {
+  std::filesystem::path base, adapter;
+};
+ModelPath resolve_model_path(const std::filesystem::path& path);
+
+}  // namespace sedum
