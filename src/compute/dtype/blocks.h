@@ -6,7 +6,7 @@
 //   block.quants(q);                                  // stored values in order, unsigned
 //   float w = block.scale(0) * (int(q[5]) - BlockQ4_0::kZero);
 //
-// A block holds kValues weights in sub-blocks of kSub; a weight is scale(sub) · (q − kZero), plus minimum(sub) where kHasMinimum.
+// A block holds kValues weights of kBits bits in sub-blocks of kSub; a weight is scale(sub) · (q − kZero), plus minimum(sub) where kHasMinimum.
 // Layouts: ggml-common.h; K-quants: ggml pull request 1684.
 
 #include <cstdint>
@@ -52,7 +52,7 @@ inline void fifth_bits_from(const uint8_t* q, uint8_t* qh) {
 
 struct BlockQ8_0 {
   static constexpr DType kType = DType::kQ8_0;
-  static constexpr int kValues = 32, kSub = 32, kZero = 128;
+  static constexpr int kValues = 32, kSub = 32, kZero = 128, kBits = 8;
   static constexpr bool kHasMinimum = false;
   StoredHalf d;
   int8_t qs[32];
@@ -64,7 +64,7 @@ struct BlockQ8_0 {
 
 struct BlockQ4_0 {
   static constexpr DType kType = DType::kQ4_0;
-  static constexpr int kValues = 32, kSub = 32, kZero = 8;
+  static constexpr int kValues = 32, kSub = 32, kZero = 8, kBits = 4;
   static constexpr bool kHasMinimum = false;
   StoredHalf d;
   uint8_t qs[16];
@@ -75,7 +75,7 @@ struct BlockQ4_0 {
 
 struct BlockQ4_1 {
   static constexpr DType kType = DType::kQ4_1;
-  static constexpr int kValues = 32, kSub = 32, kZero = 0;
+  static constexpr int kValues = 32, kSub = 32, kZero = 0, kBits = 4;
   static constexpr bool kHasMinimum = true;
   StoredHalf d, m;
   uint8_t qs[16];
@@ -87,7 +87,7 @@ struct BlockQ4_1 {
 
 struct BlockQ5_0 {
   static constexpr DType kType = DType::kQ5_0;
-  static constexpr int kValues = 32, kSub = 32, kZero = 16;
+  static constexpr int kValues = 32, kSub = 32, kZero = 16, kBits = 5;
   static constexpr bool kHasMinimum = false;
   StoredHalf d;
   uint8_t qh[4], qs[16];
@@ -98,7 +98,7 @@ struct BlockQ5_0 {
 
 struct BlockQ5_1 {
   static constexpr DType kType = DType::kQ5_1;
-  static constexpr int kValues = 32, kSub = 32, kZero = 0;
+  static constexpr int kValues = 32, kSub = 32, kZero = 0, kBits = 5;
   static constexpr bool kHasMinimum = true;
   StoredHalf d, m;
   uint8_t qh[4], qs[16];
@@ -125,7 +125,7 @@ struct PackedScales6 {
 
 struct BlockQ4_K {
   static constexpr DType kType = DType::kQ4_K;
-  static constexpr int kValues = 256, kSub = 32, kZero = 0;
+  static constexpr int kValues = 256, kSub = 32, kZero = 0, kBits = 4;
   static constexpr bool kHasMinimum = true;
   StoredHalf d, dmin;
   PackedScales6 scales;
@@ -142,7 +142,7 @@ struct BlockQ4_K {
 
 struct BlockQ5_K {
   static constexpr DType kType = DType::kQ5_K;
-  static constexpr int kValues = 256, kSub = 32, kZero = 0;
+  static constexpr int kValues = 256, kSub = 32, kZero = 0, kBits = 5;
   static constexpr bool kHasMinimum = true;
   StoredHalf d, dmin;
   PackedScales6 scales;
@@ -164,7 +164,7 @@ struct BlockQ5_K {
 
 struct BlockQ6_K {
   static constexpr DType kType = DType::kQ6_K;
-  static constexpr int kValues = 256, kSub = 16, kZero = 32;
+  static constexpr int kValues = 256, kSub = 16, kZero = 32, kBits = 6;
   static constexpr bool kHasMinimum = false;
   uint8_t ql[128], qh[64];
   int8_t scales[16];

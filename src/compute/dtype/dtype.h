@@ -15,13 +15,31 @@
 
 namespace sedum {
 
-enum class DType : uint8_t { kF32, kF16, kBF16, kF64, kI8, kU8, kI32, kI64, kQ8_0, kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ4_K, kQ5_K, kQ6_K, kCount };
+enum class DType : uint8_t {
+  kF32,
+  kF16,
+  kBF16,
+  kF64,
+  kI8,
+  kU8,
+  kI32,
+  kI64,
+  kQ8_0,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,
+  kCount
+};
 
 struct DTypeInfo {
   const char* name;  // "f32", "q4_K" …: as the command line and the reports spell it
   int block;         // values in a block
   int block_bytes;
-  bool quantised;    // several values share a scale
+  bool quantised;  // several values share a scale
 };
 
 const DTypeInfo& info(DType dtype);
@@ -51,19 +69,47 @@ void encode(DType dtype, const float* from, void* to, int64_t n);
 
 template <class T>
 struct dtype_of_type;
-template <> struct dtype_of_type<float> { static constexpr DType value = DType::kF32; };
-template <> struct dtype_of_type<double> { static constexpr DType value = DType::kF64; };
-template <> struct dtype_of_type<bf16> { static constexpr DType value = DType::kBF16; };
-template <> struct dtype_of_type<int32_t> { static constexpr DType value = DType::kI32; };
-template <> struct dtype_of_type<int64_t> { static constexpr DType value = DType::kI64; };
-template <> struct dtype_of_type<int8_t> { static constexpr DType value = DType::kI8; };
-template <> struct dtype_of_type<uint8_t> { static constexpr DType value = DType::kU8; };
+template <>
+struct dtype_of_type<float> {
+  static constexpr DType value = DType::kF32;
+};
+template <>
+struct dtype_of_type<double> {
+  static constexpr DType value = DType::kF64;
+};
+template <>
+struct dtype_of_type<bf16> {
+  static constexpr DType value = DType::kBF16;
+};
+template <>
+struct dtype_of_type<int32_t> {
+  static constexpr DType value = DType::kI32;
+};
+template <>
+struct dtype_of_type<int64_t> {
+  static constexpr DType value = DType::kI64;
+};
+template <>
+struct dtype_of_type<int8_t> {
+  static constexpr DType value = DType::kI8;
+};
+template <>
+struct dtype_of_type<uint8_t> {
+  static constexpr DType value = DType::kU8;
+};
 template <class T>
 constexpr DType dtype_of = dtype_of_type<T>::value;
 
 // What statistics and intermediate sums of a scalar type are kept in: f32, and f64 for double.
-template <class T> struct stat_type { using type = float; };
-template <> struct stat_type<double> { using type = double; };
-template <class T> using stat_t = typename stat_type<T>::type;
+template <class T>
+struct stat_type {
+  using type = float;
+};
+template <>
+struct stat_type<double> {
+  using type = double;
+};
+template <class T>
+using stat_t = typename stat_type<T>::type;
 
 }  // namespace sedum

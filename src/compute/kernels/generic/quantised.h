@@ -1,0 +1,194 @@
+// The int8 product, written once over a vocabulary V of one instruction set (isa/*_quant.cc). Included inside a target region; the
+// unnamed namespace keeps everything in the one object file that was compiled for that instruction set.
+//
+// V: I and F are registers of kLanes int32 (4 · kLanes bytes) and floats; kRows is the highest tile.
+#pragma once
+
+#include "compute/kernels/quantised_panel.h"
+
+#define SEDUM_INLINE __attribute__((always_inline))
+
+namespace sedum {
+namespace {
+
+// unroll<3>(f) calls f(0), f(1), f(2) with compile-time indices: GCC 12 keeps accumulators indexed by a loop in memory.
+template <int... I, class F>
+SEDUM_INLINE inline void unroll_over(std::integer_sequence<int, I...>, F f) {
+  (f(std::integral_constant<int, I>{}), ...);
+}
+template <int N, class F>
+SEDUM_INLINE inline void unroll(F f) {
+  unroll_over(std::make_integer_sequence<int, N>{}, f);
+}
+
+// Bytes ahead in the weight stream. Spread over the blocks: 53 lines at once for each record of Q6_K left it at 43 % of the read
+// bandwidth, spread it reached 81 %.
+constexpr int kAhead = 4096;
+
+// Decoding a record of a panel: register c of a line, a scale, a minimum. Nibbles are decoded in registers in every tile: on Zen 4
+// that takes the pipes that vpdpbusd leaves free, and panels decoded beforehand were no faster at 512 rows and slower at 8.
+template <class V, class B>
+struct Record {
+  using P = Panel<B>;
+  using I = typename V::I;
+  using F = typename V::F;
+  static constexpr int kLineBytes = 4 * V::kLanes;
+
+  // Group G of the 32 k from 32 · step on.
+  template <int G>
+  static SEDUM_INLINE I line(const uint8_t* record, int step, int c) {
+    const uint8_t* const low = record + P::kHead + c * kLineBytes;
+    if constexpr (B::kBits == 8) return V::load(low + 512 * step + 64 * G);
+    const I packed = V::load(low + 256 * step + 64 * (G / 2));
+    const I q = V::template nibbles<G % 2>(packed);
+    if constexpr (B::kBits == 5) return V::template merge_bits<4 - G, 0x10>(V::load(low + P::kLow + 64 * step), q);
+    if constexpr (B::kBits == 6)
+      return V::template merge_bits<4 - 2 * (G % 4), 0x30>(V::load(low + P::kLow + 128 * step + 64 * (G / 4)), q);
+    return q;
+  }
+  // Of sub-block b of the record.
+  static SEDUM_INLINE F scale(const uint8_t* record, int b, int c) {
+    if constexpr (!P::kKQuant) return V::halves(record + 32 * b + 2 * c * V::kLanes);
+    const F d = V::halves(record + 2 * c * V::kLanes);
+    const uint8_t* const bytes = record + 64 + 16 * b + c * V::kLanes;
+    if constexpr (B::kType == DType::kQ6_K)
+      return V::multiply(d, V::signed_bytes(bytes));
+    else
+      return V::multiply(d, V::unsigned_bytes(bytes));
+  }
+  static SEDUM_INLINE F minimum(const uint8_t* record, int b, int c) {
+    if constexpr (!P::kKQuant)
+      return V::halves(record + P::kMinima + 32 * b + 2 * c * V::kLanes);
+    else
+      return V::multiply(V::halves(record + 32 + 2 * c * V::kLanes),
+                         V::unsigned_bytes(record + P::kMinima + 16 * b + c * V::kLanes));
+  }
+};
+
+constexpr int log2_of(int power) { return power <= 1 ? 0 : 1 + log2_of(power / 2); }
+
+// R rows × one panel. In a cycle Zen 4 does one 64-byte vpdpbusd or one fma or mul in its place; a block of 32 k takes 8, 1
+// and 1: at most 8/10 of the peak. A zero point costs nothing: an accumulator starts at −zero · Σ activations, one shifted broadcast.
+// A minimum is one fma more for each block.
+template <class V, class B, int R>
+void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y_row_bytes) {
+  using P = Panel<B>;
+  using W = Record<V, B>;
+  using I = typename V::I;
+  using F = typename V::F;
+  constexpr int kSteps = P::kRecord / 32, kParts = 32 / B::kSub, kRegisters = kPanelColumns / V::kLanes;
+  constexpr int kGroups = 8 / kParts, kTop = (1 << B::kBits) - 1;
+  constexpr int kShare = (P::kBytes / kSteps + 63) / 64;  // lines to prefetch in a step
+  F f[R][kRegisters];
+  unroll<R * kRegisters>([&](auto n) SEDUM_INLINE { f[n / kRegisters][n % kRegisters] = V::zero(); });
+  for (int64_t at = 0; at < k; record += P::kBytes) {
+    for (int step = 0; step < kSteps && at < k; ++step, at += 32, a += R * (kActivationHead + kActivationBlock)) {
+      for (int i = 0; i < kShare; ++i) __builtin_prefetch(record + P::kBytes / kSteps * step + kAhead + 64 * i);
+      const float* const scale = reinterpret_cast<const float*>(a);
+      const float* const sum = scale + R;
+      const int32_t* const start = reinterpret_cast<const int32_t*>(a) + (kParts == 1 ? 2 : 3) * R;
+      const uint8_t* const quads = a + R * kActivationHead;
+      unroll<kRegisters>([&](auto c) SEDUM_INLINE {
+        unroll<kParts>([&](auto part) SEDUM_INLINE {
+          I dot[R];
+          unroll<R>([&](auto r) SEDUM_INLINE {
+            dot[r] = B::kZero ? V::template shifted<log2_of(B::kZero)>(start[part * R + r]) : V::zero_integers();
+          });
+          V::template dots<kTop, kGroups * part, kGroups>(
+              dot, [&](auto g) SEDUM_INLINE { return W::template line<decltype(g)::value>(record, step, c); }, quads);
+          const F sw = W::scale(record, step * kParts + part, c);
+          unroll<R>([&](auto r) SEDUM_INLINE {
+            f[r][c] = V::fma(V::to_float(dot[r]), V::multiply(sw, V::broadcast(scale[r])), f[r][c]);
+          });
+        });
+        if constexpr (B::kHasMinimum) {
+          const F m = W::minimum(record, step, c);
+          unroll<R>([&](auto r) SEDUM_INLINE { f[r][c] = V::fma(m, V::broadcast(sum[r]), f[r][c]); });
+        }
+      });
+    }
+  }
+  unroll<R>([&](auto r) SEDUM_INLINE {
+    float* const row = reinterpret_cast<float*>(reinterpret_cast<char*>(y) + r * y_row_bytes);
+    unroll<kRegisters>([&](auto c) SEDUM_INLINE { V::store(row + c * V::kLanes, f[r][c]); });
+  });
+}
+
+// Without VNNI: u8 × s8 pairs are summed in 16 bits, with saturation, so only as many lines as cannot saturate (activations are
+// within ±127) are added up there. Bytes up to 255 reach the bound with a single product: even and odd bytes go separately.
+template <class V, int kTop, int kFirst, int kCount, int R, class Line>
+SEDUM_INLINE inline void dots_in_16_bits(typename V::I (&dot)[R], Line line, const uint8_t* quads) {
+  using I = typename V::I;
+  constexpr int kFit = kTop > 127 ? 1 : 32767 / (2 * kTop * 127), kLines = kFit < kCount ? kFit : kCount;
+  static_assert(kCount % kLines == 0);
+  unroll<kCount / kLines>([&](auto n) SEDUM_INLINE {
+    I sum[R];
+    unroll<kLines>([&](auto i) SEDUM_INLINE {
+      constexpr int g = kFirst + decltype(n)::value * kLines + decltype(i)::value;
+      const I w = line(std::integral_constant<int, g>{});
+      unroll<R>([&](auto r) SEDUM_INLINE {
+        const I x = V::broadcast_quad(quads + (g * R + r) * 4);
+        if constexpr (kTop > 127) {
+          dot[r] = V::add(dot[r], V::sum_pairs(V::multiply_pairs(V::even_bytes(w), x)));
+          sum[r] = V::multiply_pairs(V::odd_bytes(w), x);
+        } else {
+          const I product = V::multiply_pairs(w, x);
+          sum[r] = i == 0 ? product : V::add_16(sum[r], product);
+        }
+      });
+    });
+    unroll<R>([&](auto r) SEDUM_INLINE { dot[r] = V::add(dot[r], V::sum_pairs(sum[r])); });
+  });
+}
+
+// The quantisation of ref::quantise_block, in the layout of quantised_panel.h. V::quantise_32 gives 32 bytes and the sums of their
+// halves.
+template <class V>
+void quantise_tile(DType dtype, const void* x, size_t x_row_bytes, int rows, int64_t k, uint8_t* to) {
+  for (int r = 0; r < rows; ++r) {
+    const char* const row = static_cast<const char*>(x) + size_t(r) * x_row_bytes;
+    uint8_t* block = to;
+    for (int64_t at = 0; at < k; at += 32, block += size_t(rows) * (kActivationHead + kActivationBlock)) {
+      alignas(32) uint32_t quads[8];
+      int32_t first, second;
+      const float scale = dtype == DType::kBF16
+                              ? V::quantise_32(reinterpret_cast<const uint16_t*>(row) + at, quads, first, second)
+                              : V::quantise_32(reinterpret_cast<const float*>(row) + at, quads, first, second);
+      float* const floats = reinterpret_cast<float*>(block) + r;
+      int32_t* const integers = reinterpret_cast<int32_t*>(block) + r;
+      floats[0] = scale, floats[rows] = scale * float(first + second);
+      integers[2 * rows] = -(first + second), integers[3 * rows] = -first, integers[4 * rows] = -second;
+      uint32_t* const words = reinterpret_cast<uint32_t*>(block + size_t(rows) * kActivationHead) + r;
+      for (int g = 0; g < 8; ++g) words[g * rows] = quads[g];
+    }
+  }
+}
+
+// Scale and factor of a block from the bits of its largest magnitude, in which infinity and NaN are the largest of all.
+struct BlockScale {
+  float scale, inverse;
+  bool usable;  // otherwise all values become zero
+};
+inline BlockScale block_scale(uint32_t top_bits) {
+  const float top = __builtin_bit_cast(float, top_bits);
+  if (top_bits >= 0x7f800000) return {__builtin_nanf(""), 0, false};
+  if (top < 0x1p-118f) return {0, 0, false};
+  return {top / 127, 127 / top, true};
+}
+
+template <class V>
+constexpr QuantisedKernels quantised_kernels() {
+  QuantisedKernels all{V::kRows, quantise_tile<V>, {}};
+  auto fill = [&]<class B, int... H>(B*, std::integer_sequence<int, H...>) {
+    ((all.tiles[panel_format(B::kType)][H] = tile<V, B, H + 1>), ...);
+  };
+  constexpr auto heights = std::make_integer_sequence<int, V::kRows>{};
+  fill(static_cast<BlockQ8_0*>(nullptr), heights), fill(static_cast<BlockQ4_0*>(nullptr), heights);
+  fill(static_cast<BlockQ4_1*>(nullptr), heights), fill(static_cast<BlockQ5_0*>(nullptr), heights);
+  fill(static_cast<BlockQ5_1*>(nullptr), heights), fill(static_cast<BlockQ4_K*>(nullptr), heights);
+  fill(static_cast<BlockQ5_K*>(nullptr), heights), fill(static_cast<BlockQ6_K*>(nullptr), heights);
+  return all;
+}
+
+}  // namespace
+}  // namespace sedum

@@ -1,0 +1,110 @@
+// The int8 product for AVX2, FMA and F16C: a panel is two registers of 8 columns.
+#include <utility>
+
+#include <immintrin.h>
+
+#include "compute/kernels/quantised_panel.h"
+
+// Up to the end of the file, where the templates are instantiated.
+#pragma GCC target("avx2,fma,f16c")
+#include "compute/kernels/generic/quantised.h"
+
+namespace sedum {
+namespace {
+
+struct QuantisedAvx2 {
+  using I = __m256i;
+  using F = __m256;
+  static constexpr int kLanes = 8,
+                       kRows = 4;  // 4 rows × (2 float sums, a 16-bit one) + a line, ones, a quad: 16 registers
+
+  static SEDUM_INLINE __m128i bytes8(const uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
+  static SEDUM_INLINE __m128i bytes16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+
+  static SEDUM_INLINE I load(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const I*>(p)); }
+  template <int kShift>
+  static SEDUM_INLINE I shifted_16(I x) {
+    if constexpr (kShift > 0)
+      return _mm256_slli_epi16(x, kShift);
+    else if constexpr (kShift < 0)
+      return _mm256_srli_epi16(x, -kShift);
+    else
+      return x;
+  }
+  template <bool kHigh>
+  static SEDUM_INLINE I nibbles(I x) {
+    return _mm256_and_si256(shifted_16 < kHigh ? -4 : 0 > (x), _mm256_set1_epi8(15));
+  }
+  template <int kShift, int kMask>
+  static SEDUM_INLINE I merge_bits(I bits, I q) {
+    return _mm256_or_si256(_mm256_and_si256(shifted_16<kShift>(bits), _mm256_set1_epi8(kMask)), q);
+  }
+  static SEDUM_INLINE F halves(const uint8_t* p) { return _mm256_cvtph_ps(bytes16(p)); }
+  static SEDUM_INLINE F signed_bytes(const uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes8(p))); }
+  static SEDUM_INLINE F unsigned_bytes(const uint8_t* p) { return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes8(p))); }
+  static SEDUM_INLINE F zero() { return _mm256_setzero_ps(); }
+  static SEDUM_INLINE F broadcast(float x) { return _mm256_set1_ps(x); }
+  static SEDUM_INLINE F multiply(F a, F b) { return _mm256_mul_ps(a, b); }
+  static SEDUM_INLINE F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
+  static SEDUM_INLINE F to_float(I x) { return _mm256_cvtepi32_ps(x); }
+  static SEDUM_INLINE void store(float* p, F x) { _mm256_storeu_ps(p, x); }
+  static SEDUM_INLINE I zero_integers() { return _mm256_setzero_si256(); }
+  template <int kShift>
+  static SEDUM_INLINE I shifted(int32_t x) {
+    return _mm256_slli_epi32(_mm256_set1_epi32(x), kShift);
+  }
+
+  static SEDUM_INLINE I broadcast_quad(const uint8_t* p) {
+    return _mm256_set1_epi32(*reinterpret_cast<const int32_t*>(p));
+  }
+  static SEDUM_INLINE I multiply_pairs(I u8, I s8) { return _mm256_maddubs_epi16(u8, s8); }
+  static SEDUM_INLINE I sum_pairs(I x) { return _mm256_madd_epi16(x, _mm256_set1_epi16(1)); }
+  static SEDUM_INLINE I add(I a, I b) { return _mm256_add_epi32(a, b); }
+  static SEDUM_INLINE I add_16(I a, I b) { return _mm256_add_epi16(a, b); }
+  static SEDUM_INLINE I even_bytes(I x) { return _mm256_and_si256(x, _mm256_set1_epi16(0x00ff)); }
+  static SEDUM_INLINE I odd_bytes(I x) { return _mm256_andnot_si256(_mm256_set1_epi16(0x00ff), x); }
+  template <int kTop, int kFirst, int kCount, int R, class Line>
+  static SEDUM_INLINE void dots(I (&dot)[R], Line line, const uint8_t* quads) {
+    dots_in_16_bits<QuantisedAvx2, kTop, kFirst, kCount>(dot, line, quads);
+  }
+
+  static SEDUM_INLINE F values(const float* p) { return _mm256_loadu_ps(p); }
+  static SEDUM_INLINE F values(const uint16_t* p) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bytes16(p)), 16));
+  }
+  static SEDUM_INLINE I magnitude(F x) {
+    return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
+  }
+  static SEDUM_INLINE uint32_t largest(I x) {
+    __m128i top = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    top = _mm_max_epi32(top, _mm_shuffle_epi32(top, 0x4e));
+    top = _mm_max_epi32(top, _mm_shuffle_epi32(top, 0xb1));
+    return uint32_t(_mm_cvtsi128_si32(top));
+  }
+  template <class T>
+  static SEDUM_INLINE float quantise_32(const T* x, uint32_t* quads, int32_t& first, int32_t& second) {
+    const F a = values(x), b = values(x + 8), c = values(x + 16), d = values(x + 24);
+    const BlockScale scale = block_scale(largest(
+        _mm256_max_epi32(_mm256_max_epi32(magnitude(a), magnitude(b)), _mm256_max_epi32(magnitude(c), magnitude(d)))));
+    I q = _mm256_setzero_si256();
+    if (scale.usable) {
+      const F inverse = _mm256_set1_ps(scale.inverse);
+      const auto integers = [&](F v) SEDUM_INLINE { return _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)); };
+      q = _mm256_packs_epi16(_mm256_packs_epi32(integers(a), integers(b)),
+                             _mm256_packs_epi32(integers(c), integers(d)));
+      q = _mm256_permutevar8x32_epi32(q, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));  // packs works within 128 bits
+    }
+    _mm256_store_si256(reinterpret_cast<I*>(quads), q);
+    // Sums of eight unsigned bytes each; the offset of 128 is taken off afterwards.
+    const I sums = _mm256_sad_epu8(_mm256_xor_si256(q, _mm256_set1_epi8(-128)), _mm256_setzero_si256());
+    first = int32_t(_mm256_extract_epi64(sums, 0) + _mm256_extract_epi64(sums, 1)) - 16 * 128;
+    second = int32_t(_mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3)) - 16 * 128;
+    return scale.scale;
+  }
+};
+
+}  // namespace
+
+const QuantisedKernels kQuantisedAvx2 = quantised_kernels<QuantisedAvx2>();
+
+}  // namespace sedum

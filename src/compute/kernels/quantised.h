@@ -1,0 +1,49 @@
+#pragma once
+// The int8 product: low-bit weights, repacked once, times activations that are quantised on the way.
+//
+//   auto w = pack_int8(pool, weights);                       // once; null where there is no packed form
+//   product_packed_int8(pool, x, *w, y);                     // y (M,N) = x (M,K) · W (N,K)ᵀ, one row or many
+//   product_packed_int8(pool, x, {{wq, q}, {wk, k}, {wv, v}});   // several weights, x quantised once, one parallel region
+//
+// What is computed, exactly (kernels/ref/quantised.h says the same in code): each row of x in blocks of 32, scale = largest
+// magnitude / 127, values to the nearest integer, ties to even. Within a block (a half one for Q6_K) the dot product is an exact
+// integer; a result is one chain in ascending k, f = fma(float(dot), weight scale · activation scale, f), and, for formats with a
+// minimum, f = fma(minimum, activation scale · Σ activations, f). The chain knows neither the thread nor the rows beside it nor the
+// instruction set: all give the same bits.
+//
+// The error against the exact product with the stored weights: each activation is off by at most half its block's scale,
+// so |error| ≤ Σ_blocks max|x| / 254 · Σ|w|, plus float rounding.
+
+#include <initializer_list>
+#include <span>
+
+#include "compute/kernels/products.h"
+
+namespace sedum {
+
+// Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K keep their bits; f32, f16, bf16 are rounded to Q8_0 first. Null for other types and
+// where K is not a multiple of 32.
+std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w);
+
+struct PackedProduct {
+  const PackedMatrix& w;  // from pack_int8
+  MutableMatrix y;        // f32 or bf16
+  bool accumulate = false;
+};
+
+// x is f32 or bf16. A row with an infinity or NaN gives NaN in all its results; other rows are not touched by it. Blocks whose
+// largest magnitude is below 2^-118 count as zero. Scratch stays with each thread, at most 512 KiB (or one tile of 12 rows).
+void product_packed_int8(ThreadPool& pool, ConstMatrix x, std::span<const PackedProduct> products);
+
+inline void product_packed_int8(ThreadPool& pool, ConstMatrix x, std::initializer_list<PackedProduct> products) {
+  product_packed_int8(pool, x, std::span(products.begin(), products.size()));
+}
+inline void product_packed_int8(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, MutableMatrix y,
+                                bool accumulate = false) {
+  product_packed_int8(pool, x, {{w, y, accumulate}});
+}
+
+// A row of W as decode() gives it, read from the panels: an embedding table tied to the output layer needs no second copy.
+void unpack_int8_row(const PackedMatrix& w, int64_t row, float* to);
+
+}  // namespace sedum

@@ -1,0 +1,180 @@
+// Repacking stored rows into panels, and back. Both walk a record at a time: 16 rows' values in 4 KiB, which stays in L1.
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "compute/kernels/quantised.h"
+#include "compute/kernels/quantised_packed.h"
+
+namespace sedum {
+namespace {
+
+using Word = uint64_t;  // eight values at once
+constexpr Word repeated(uint8_t byte) { return 0x0101010101010101u * byte; }
+
+// A line of 64 bytes as eight words; memcpy, because lines are bytes elsewhere.
+struct Line {
+  Word words[8];
+};
+Line load(const uint8_t* p) {
+  Line line;
+  std::memcpy(&line, p, sizeof line);
+  return line;
+}
+void store(const Line& line, uint8_t* p) { std::memcpy(p, &line, sizeof line); }
+
+// lines: the record's values, unsigned, 16 columns × 4 k in each 64 bytes.
+template <class B>
+void pack_lines(const uint8_t* lines, uint8_t* record) {
+  using P = Panel<B>;
+  constexpr int kGroups = P::kRecord / 4;
+  uint8_t* const low = record + P::kHead;
+  if constexpr (B::kBits == 8) {
+    std::memcpy(low, lines, size_t(kGroups) * 64);
+    return;
+  }
+  for (int g = 0; g < kGroups; g += 2) {
+    Line even = load(lines + 64 * g);
+    const Line odd = load(lines + 64 * g + 64);
+    for (int i = 0; i < 8; ++i) even.words[i] = (even.words[i] & repeated(15)) | (odd.words[i] & repeated(15)) << 4;
+    store(even, low + 32 * g);
+  }
+  constexpr int kHighBits = B::kBits - 4, kShare = kHighBits > 0 ? 8 / kHighBits : 1;  // groups in a line of high bits
+  if constexpr (kHighBits > 0) {
+    for (int g = 0; g < kGroups; g += kShare) {
+      Line high{};
+      for (int s = 0; s < kShare; ++s) {
+        const Line line = load(lines + 64 * (g + s));
+        for (int i = 0; i < 8; ++i)
+          high.words[i] |= (line.words[i] >> 4 & repeated((1 << kHighBits) - 1)) << kHighBits * s;
+      }
+      store(high, low + P::kLow + 64 * g / kShare);
+    }
+  }
+}
+
+void put(StoredHalf half, uint8_t* to) { to[0] = half.low, to[1] = half.high; }
+StoredHalf negated(StoredHalf half) { return {half.low, uint8_t(half.high ^ 128)}; }
+
+// Scales of column c; b: the block's place in the record.
+template <class B>
+void pack_scales(const B& block, int b, int c, uint8_t* record) {
+  put(block.d, record + 32 * b + 2 * c);
+  if constexpr (B::kType == DType::kQ6_K) {
+    for (int s = 0; s < 16; ++s) record[64 + 16 * s + c] = uint8_t(block.scales[s]);
+  } else if constexpr (B::kValues == 256) {
+    put(negated(block.dmin), record + 32 + 2 * c);
+    for (int s = 0; s < 8; ++s) {
+      record[64 + 16 * s + c] = uint8_t(block.scales.scale(s));
+      record[Panel<B>::kMinima + 16 * s + c] = uint8_t(block.scales.minimum(s));
+    }
+  } else if constexpr (B::kHasMinimum) {
+    put(block.m, record + Panel<B>::kMinima + 32 * b + 2 * c);
+  }
+}
+
+// Rows [0, columns) of `rows` into one panel of zeroed memory.
+template <class B>
+void pack_panel(const std::byte* rows, size_t row_bytes, int columns, int64_t k, uint8_t* record) {
+  using P = Panel<B>;
+  constexpr int kBlocks = P::kRecord / B::kValues;
+  const int64_t blocks = k / B::kValues;
+  alignas(64) uint8_t lines[P::kRecord * 16] = {};
+  uint8_t q[P::kRecord] = {};
+  for (int64_t at = 0; at < blocks; at += kBlocks, record += P::kBytes) {
+    const int here = int(std::min<int64_t>(kBlocks, blocks - at));
+    for (int c = 0; c < columns; ++c) {
+      const B* const from = reinterpret_cast<const B*>(rows + size_t(c) * row_bytes) + at;
+      for (int b = 0; b < here; ++b) from[b].quants(q + b * B::kValues), pack_scales(from[b], b, c, record);
+      for (int g = 0; g < here * B::kValues / 4; ++g) std::memcpy(lines + 64 * g + 4 * c, q + 4 * g, 4);
+    }
+    if (here < kBlocks) std::memset(lines + here * B::kValues * 16, 0, size_t((kBlocks - here) * B::kValues * 16));
+    pack_lines<B>(lines, record);
+  }
+}
+
+template <class B>
+int stored_value(const uint8_t* record, int j, int c) {  // k j of the record
+  using P = Panel<B>;
+  const int g = j / 4, at = 4 * c + j % 4;
+  const uint8_t* const low = record + P::kHead;
+  if constexpr (B::kBits == 8) return low[64 * g + at];
+  int q = low[64 * (g / 2) + at] >> 4 * (g % 2) & 15;
+  constexpr int kHighBits = B::kBits - 4;
+  if constexpr (kHighBits > 0) {
+    constexpr int kShare = 8 / kHighBits;
+    q |= (low[P::kLow + 64 * (g / kShare) + at] >> kHighBits * (g % kShare) & ((1 << kHighBits) - 1)) << 4;
+  }
+  return q;
+}
+
+template <class B>
+void unpack_row(const uint8_t* record, int c, int64_t k, float* to) {
+  using P = Panel<B>;
+  const auto half = [&](int at) { return f16_to_f32(uint16_t(record[at + 2 * c] | record[at + 2 * c + 1] << 8)); };
+  for (int64_t at = 0; at < k; record += P::kBytes) {
+    for (int j = 0; j < P::kRecord && at < k; ++j, ++at) {
+      const int b = j / B::kSub;
+      const float scale = !P::kKQuant                ? half(32 * b)
+                          : B::kType == DType::kQ6_K ? half(0) * float(int8_t(record[64 + 16 * b + c]))
+                                                     : half(0) * float(record[64 + 16 * b + c]);
+      const float value = scale * float(stored_value<B>(record, j, c) - B::kZero);
+      if constexpr (!B::kHasMinimum)
+        to[at] = value;
+      else if constexpr (P::kKQuant)
+        to[at] = value + half(32) * float(record[P::kMinima + 16 * b + c]);
+      else
+        to[at] = value + half(P::kMinima + 32 * b);
+    }
+  }
+}
+
+}  // namespace
+
+PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols)
+    : format_(panel_format(dtype)), rows_(rows), cols_(cols) {
+  with_block_type(dtype, [&]<class B>(B*) { panel_bytes_ = Panel<B>::bytes(cols); });
+  panels_ = Buffer(size_t(panels()) * panel_bytes_);
+}
+
+std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w) {
+  const bool plain = w.dtype == DType::kF32 || w.dtype == DType::kF16 || w.dtype == DType::kBF16;
+  const DType dtype = plain ? DType::kQ8_0 : w.dtype;
+  if (panel_format(dtype) < 0 || w.cols % kActivationBlock != 0 || w.cols % info(dtype).block != 0) return nullptr;
+  auto packed = std::make_unique<PackedInt8>(dtype, w.rows, w.cols);
+  if (w.cols == 0) return packed;
+  const size_t rounded_bytes = row_bytes(dtype, w.cols);
+  pool.parallel_for(packed->panels(), [&](int64_t begin, int64_t end) {
+    std::vector<std::byte> rounded(plain ? rounded_bytes * kPanelColumns : 0);
+    std::vector<float> values(plain ? size_t(w.cols) : 0);
+    for (int64_t panel = begin; panel < end; ++panel) {
+      const int64_t first = panel * kPanelColumns;
+      const int columns = int(std::min<int64_t>(kPanelColumns, w.rows - first));
+      const std::byte* rows = static_cast<const std::byte*>(w.data) + size_t(first) * w.row_bytes;
+      size_t stride = w.row_bytes;
+      if (plain) {
+        for (int c = 0; c < columns; ++c) {
+          decode(w.dtype, rows + size_t(c) * stride, values.data(), w.cols);
+          encode(DType::kQ8_0, values.data(), &rounded[size_t(c) * rounded_bytes], w.cols);
+        }
+        rows = rounded.data(), stride = rounded_bytes;
+      }
+      with_block_type(dtype, [&]<class B>(B*) { pack_panel<B>(rows, stride, columns, w.cols, packed->panel(panel)); });
+    }
+  });
+  return packed;
+}
+
+void unpack_int8_row(const PackedMatrix& w, int64_t row, float* to) {
+  const auto* packed = dynamic_cast<const PackedInt8*>(&w);
+  if (!packed) throw ApiError("unpack_int8_row", "the weights were not packed by pack_int8");
+  if (row < 0 || row >= packed->rows()) throw ApiError("unpack_int8_row", "there is no row " + std::to_string(row));
+  with_block_type(packed->dtype(), [&]<class B>(B*) {
+    unpack_row<B>(packed->panel(row / kPanelColumns), int(row % kPanelColumns), packed->cols(), to);
+  });
+}
+
+}  // namespace sedum

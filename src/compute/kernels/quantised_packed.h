@@ -1,0 +1,32 @@
+#pragma once
+// Weights in the panels of quantised_panel.h: what pack_int8 makes.
+
+#include "base/arena.h"
+#include "compute/kernels/products.h"
+#include "compute/kernels/quantised_panel.h"
+
+namespace sedum {
+
+class PackedInt8 final : public PackedMatrix {
+ public:
+  PackedInt8(DType dtype, int64_t rows, int64_t cols);
+  int64_t rows() const override { return rows_; }
+  int64_t cols() const override { return cols_; }
+  size_t bytes() const override { return panels_.size(); }
+  Compute compute() const override { return Compute::kInt8; }
+
+  DType dtype() const { return kPanelTypes[format_]; }
+  int format() const { return format_; }
+  int64_t panels() const { return (rows_ + kPanelColumns - 1) / kPanelColumns; }
+  uint8_t* panel(int64_t i) const { return panels_.as<uint8_t>() + size_t(i) * panel_bytes_; }
+  // A panel's weight when panels are shared out between threads: also with K = 0, when there is nothing to read, each is written.
+  size_t split_bytes() const { return panel_bytes_ > 0 ? panel_bytes_ : 1; }
+
+ private:
+  int format_;
+  int64_t rows_, cols_;
+  size_t panel_bytes_ = 0;
+  Buffer panels_;
+};
+
+}  // namespace sedum

@@ -1,0 +1,68 @@
+#pragma once
+// How packed weights and quantised activations lie in memory; the same for every instruction set.
+//
+// Weights: a panel holds 16 columns of the product (rows of W) and all k, as a sequence of records, so that one thread reads one
+// ascending stream. A record is 64 k (256 for K-quants): first the scales, then lines of 64 bytes = 16 columns × 4 k, the operand of
+// one vpdpbusd. Group g of a record is its k 4g … 4g+3. Values are unsigned; two groups share a line of nibbles.
+//
+//   scales  one f16 for each block and column, then as many minima (Q4_1, Q5_1); or, for K-quants, d and −dmin as f16 for each
+//           column, then one byte for each sub-block and column, then as many for the minima
+//   low     8 bits: line g · otherwise: line g / 2, even groups in the low nibbles, odd ones in the high nibbles
+//   high    5 bits: line g / 8, bit g % 8 · 6 bits: line g / 4, bits 2 (g % 4) and up
+//
+// Activations: rows come in tiles as high as a kernel computes at once. For each 32 k of a tile of R rows: scale[R] f32,
+// scale · Σ [R] f32, −Σ [R], −Σ of the first half [R], −Σ of the second half [R] i32; then for each 4 k R × 4 bytes, in the order in
+// which a kernel broadcasts them.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "compute/dtype/blocks.h"
+
+namespace sedum {
+
+template <class B>
+struct Panel {
+  using Block = B;
+  static constexpr bool kKQuant = B::kValues == 256;
+  static constexpr int kRecord = kKQuant ? 256 : 64;
+  static constexpr int kMinima = kKQuant ? 192 : 64;  // where the minima begin
+  static constexpr int kHead = kKQuant ? 320 : B::kHasMinimum ? 128 : 64;
+  static constexpr int kLow = kRecord * (B::kBits == 8 ? 16 : 8);
+  static constexpr int kHigh = kRecord * (B::kBits == 5 ? 2 : B::kBits == 6 ? 4 : 0);
+  static constexpr int kBytes = kHead + kLow + kHigh;
+  static size_t bytes(int64_t k) { return size_t((k + kRecord - 1) / kRecord) * kBytes; }
+};
+constexpr int kPanelColumns = 16;
+
+constexpr int kActivationBlock = 32;
+constexpr size_t kActivationHead = 20;  // bytes for each row and block, before the values
+constexpr size_t activation_bytes(int64_t rows, int64_t k) {
+  return size_t(k / kActivationBlock) * size_t(rows) * (kActivationHead + kActivationBlock);
+}
+
+// The formats that have panels, in the order of the kernel tables.
+constexpr DType kPanelTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
+                                 DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+constexpr int kPanelFormats = 8;
+constexpr int panel_format(DType dtype) {
+  for (int i = 0; i < kPanelFormats; ++i)
+    if (kPanelTypes[i] == dtype) return i;
+  return -1;
+}
+
+// One instruction set's kernels.
+constexpr int kHighestTile = 12;
+struct QuantisedKernels {
+  // y[r][0 … 15] = a tile of `rows` activations times one panel; the height is the index of the kernel.
+  using Tile = void (*)(const uint8_t* activations, const uint8_t* panel, int64_t k, float* y, size_t y_row_bytes);
+  // A tile of `rows` rows of x from `x` on, in the layout above.
+  using Quantise = void (*)(DType dtype, const void* x, size_t x_row_bytes, int rows, int64_t k, uint8_t* to);
+
+  int highest_tile;
+  Quantise quantise;
+  Tile tiles[kPanelFormats][kHighestTile];  // [format][rows − 1]
+};
+extern const QuantisedKernels kQuantisedPortable, kQuantisedAvx2, kQuantisedAvx512, kQuantisedAvx512Bf16;
+
+}  // namespace sedum
