@@ -18,10 +18,6 @@ PendingTensor pending_tensor(const char* where, std::string name, DType dtype, s
   return {std::move(name), dtype, std::move(shape), *bytes, std::move(data)};
 }
 
-TensorProducer producer_of(const void* data, size_t bytes) {
-  return [data, bytes](const ByteSink& sink) { sink(data, bytes); };
-}
-
 void write_tensor(const char* where, AtomicFile& file, const PendingTensor& tensor) {
   uint64_t written = 0;
   tensor.data([&](const void* data, size_t bytes) {

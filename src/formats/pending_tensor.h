@@ -21,7 +21,6 @@ struct PendingTensor {
 // ApiError when the shape does not fit the dtype, or the name is already among `others`. `where` names the writer.
 PendingTensor pending_tensor(const char* where, std::string name, DType dtype, std::vector<int64_t> shape,
                              TensorProducer data, const std::vector<PendingTensor>& others);
-TensorProducer producer_of(const void* data, size_t bytes);  // the data must outlive the producer
 
 // Runs the producer; ApiError unless it gives exactly `bytes`.
 void write_tensor(const char* where, AtomicFile& file, const PendingTensor& tensor);

@@ -26,6 +26,10 @@ std::unique_ptr<TensorSource> open_tensors(const fs::path& path) {
   return std::make_unique<SafetensorsFile>(path);
 }
 
+TensorProducer producer_of(const void* data, size_t bytes) {
+  return [data, bytes](const ByteSink& sink) { sink(data, bytes); };
+}
+
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::string text = "(";
   for (size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);

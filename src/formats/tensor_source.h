@@ -47,6 +47,7 @@ std::unique_ptr<TensorSource> open_tensors(const std::filesystem::path& path);
 //   writer.add("x", DType::kF32, {rows, cols}, [&](const ByteSink& sink) { for (...) sink(row, bytes); });
 using ByteSink = std::function<void(const void* data, size_t bytes)>;
 using TensorProducer = std::function<void(const ByteSink& sink)>;
+TensorProducer producer_of(const void* data, size_t bytes);  // the data must outlive the producer
 
 std::string shape_text(const std::vector<int64_t>& shape);  // "(4, 8)"
 std::string printable(
