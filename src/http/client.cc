@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <exception>
 #include <mutex>
 #include <optional>
 
@@ -76,7 +77,7 @@ class Transfer {
     set(CURLOPT_HTTPHEADER, headers_);
     started_ = Clock::now();
     const CURLcode code = curl_easy_perform(curl_);
-    if (failure) throw *failure;
+    if (failure) std::rethrow_exception(failure);
     if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && stopped_)) throw_unreachable(code);
     if (status / 100 != 2 && status != accepted) throw_status();
     return status;
@@ -88,7 +89,7 @@ class Transfer {
   std::optional<uint64_t> length;
   // Called with the body of a 2xx answer; may set `failure`, and stop by returning false.
   std::function<bool(const char* data, size_t size)> on_body;
-  std::optional<Error> failure;
+  std::exception_ptr failure;
 
  private:
   using Clock = std::chrono::steady_clock;
@@ -223,8 +224,8 @@ Page get_page(const std::string& url, const RequestOptions& options, size_t max_
   Page page;
   transfer.on_body = [&](const char* data, size_t size) {
     if (page.body.size() + size > max_bytes) {
-      transfer.failure = Error(url + " sends more than " + std::to_string(max_bytes) + " bytes",
-                               "this is not what was expected there");
+      transfer.failure = std::make_exception_ptr(Error(url + " sends more than " + std::to_string(max_bytes) + " bytes",
+                                                       "this is not what was expected there"));
       return false;
     }
     page.body.append(data, size);
@@ -273,10 +274,8 @@ void download(const std::string& url, const fs::path& part, const DownloadOption
       if (!begun) begin();
       file.write(data, size);
       if (options.progress) options.progress(file.size(), total);
-    } catch (const Error& e) {
-      transfer.failure = e;
-    } catch (const std::exception& e) {
-      transfer.failure = Error(e.what());
+    } catch (...) {
+      transfer.failure = std::current_exception();
     }
     return !transfer.failure;
   };
