@@ -37,7 +37,8 @@ HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")
 LATIN = re.compile(r"[A-Za-zÀ-ÿ]")
 HALF_WIDTH_BESIDE_HAN = re.compile(r"[\u4e00-\u9fff][,;:?!()]|[,;:?!()][\u4e00-\u9fff]")
 # A full stop after one capital or a short rank ("H. cooperi", "var. truncata") ends no sentence.
-SENTENCE_END = {"zh": re.compile("[\u3002\uff01\uff1f]"), "en": re.compile(r"(?<![A-Z])(?<!var)(?<!subsp)[.!?]+[\")’]*(?=\s|$)")}
+SENTENCE_END = {"zh": re.compile("[\u3002\uff01\uff1f]"),
+                "en": re.compile(r"(?<![A-Z])(?<!var)(?<!subsp)[.!?]+[\")]*(?=\s|$)")}
 
 
 class Report:
@@ -78,7 +79,7 @@ def script_of(text):
         return None
     if han == 0:
         return "en"
-    # Latin plant names make up to half of the letters of a Chinese answer; one Han character weighs about three letters.
+    # Latin plant names may be half of the letters of a Chinese answer; one Han character weighs about three.
     return "zh" if 3 * han > latin else None
 
 
