@@ -43,9 +43,9 @@ struct GenerationRequest {
 
 struct GenerationUpdate {
   int32_t id = -1;                     // the new token; −1 in an update that only finishes
-  std::string text;                    // whole characters that became certain; may be empty
-  std::optional<FinishReason> finish;  // set in the last update
-  std::string error;                   // with kError
+  std::string text = {};               // whole characters that became certain; may be empty
+  std::optional<FinishReason> finish = {};  // set in the last update
+  std::string error = {};              // with kError
   int prompt_tokens = 0, completion_tokens = 0;
 };
 
