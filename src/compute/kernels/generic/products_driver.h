@@ -1,0 +1,337 @@
+#pragma once
+// The driver: how threads, row blocks, column groups and chunks of K follow each other.
+//
+// Threads share nothing that is written: each packs the part of A and of B that it needs. A cache line takes 350 ns between two virtual
+// cores; A packed once for all threads cost 15 % at 1024 × 576 × 576. Each thread owns a rectangle of C; it packs A for a block of
+// rows, all of K, then for each group of columns, chunk of K and panel: packs the panel (or points at it) and runs through the strips.
+
+#include "compute/kernels/generic/products_packing.h"
+
+namespace sedum::SEDUM_ISA_NAMESPACE {
+
+// Units of K in one pass: a panel of 96 KiB streams from L2 without loss; 128-288 cost 3-8 % at K = 4096 for the passes over C.
+constexpr int64_t kChunk = 768;
+constexpr int64_t kGroup = 512;  // columns in one pass over the chunks: bounds the scratch of results that are not f32
+constexpr int64_t kBlockRows = 1024;
+constexpr int64_t kBlockBytes = 24 << 20;  // of packed A for each thread
+constexpr int64_t kFewUnits = 32;
+
+constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+struct Work {
+  int64_t m, n, units;  // of the product as this kernel sees it: C (m,n), sums over `units`
+  const ConstMatrix* a;
+  StripPacker pack_a;
+  const ConstMatrix* b;
+  PanelPacker pack_b;   // null: `panels` are there
+  const float* panels;  // [panel][pair of vectors][units rounded up to pieces][two vectors]
+  const MutableMatrix* c;
+  bool accumulate;
+  const Tile* tiles;
+  int64_t piece;  // units
+};
+
+// Threads as a grid over C: the one with the least work for the slowest thread, where packing a row or column costs as much as
+// multiplying it with seven others (measured; a packed panel is only read).
+struct Grid {
+  int64_t down, across;
+};
+inline Grid grid_for(const Work& w, int64_t threads) {
+  Grid best{1, threads};
+  double least_cost = 0;
+  for (int64_t down = 1; down <= threads; ++down) {
+    if (threads % down) continue;
+    const int64_t rows = (w.m + down - 1) / down,
+                  panels = (round_up(w.n, kPiece) / kPiece * down + threads - 1) / threads;
+    const double cost =
+        double(rows) * double(panels * kPiece) + 7.0 * double(rows) + (w.pack_b ? 7.0 : 1.0) * double(panels * kPiece);
+    if (down == 1 || cost < least_cost) best = {down, threads / down}, least_cost = cost;
+  }
+  return best;
+}
+
+inline float read_result(const MutableMatrix& c, int64_t row, int64_t col) {
+  const std::byte* at = static_cast<const std::byte*>(c.data) + size_t(row) * c.row_bytes;
+  return c.dtype == DType::kF32 ? reinterpret_cast<const float*>(at)[col]
+                                : float(reinterpret_cast<const bf16*>(at)[col]);
+}
+inline void write_result(const MutableMatrix& c, int64_t row, int64_t col, float value) {
+  std::byte* at = static_cast<std::byte*>(c.data) + size_t(row) * c.row_bytes;
+  if (c.dtype == DType::kF32)
+    reinterpret_cast<float*>(at)[col] = value;
+  else
+    reinterpret_cast<bf16*>(at)[col] = bf16(value);
+}
+
+// A rectangle of C on one thread: rows of one block, columns of one group, panels of C's own grid.
+struct Rectangle {
+  int64_t row0, rows, col0, cols;
+};
+
+// Sums in scratch stand for columns whose results can't be summed in place: all when C is bf16, the last incomplete pair of vectors
+// when it is f32. `from` is the first such column.
+inline void load_scratch(const MutableMatrix& c, const Rectangle& r, int64_t from, float* scratch) {
+  for (int64_t i = 0; i < r.rows; ++i)
+    for (int64_t j = from; j < r.cols; ++j) scratch[i * kGroup + j] = read_result(c, r.row0 + i, r.col0 + j);
+}
+inline void store_scratch(const MutableMatrix& c, const Rectangle& r, int64_t from, const float* scratch) {
+  for (int64_t i = 0; i < r.rows; ++i)
+    for (int64_t j = from; j < r.cols; ++j) write_result(c, r.row0 + i, r.col0 + j, scratch[i * kGroup + j]);
+}
+
+// All strips of a block against one pair of vectors of one panel.
+inline void run_strips(const Work& w, const Strips& strips, const Rectangle& r, int64_t col, int64_t u, int64_t len,
+                       const float* a, const float* b, const float* ahead, float* scratch) {
+  const bool f32 = w.c->dtype == DType::kF32, whole = col + kPair <= r.cols, last = u + len >= w.units;
+  const int64_t room = round_up(len, w.piece);
+  Destination to{};
+  to.resume = u > 0 || w.accumulate;
+  to.sums_stride = f32 && whole ? int64_t(w.c->row_bytes / 4) : kGroup;
+  to.half_stride = int64_t(w.c->row_bytes / 2);
+  const auto sums_at = [&](int64_t row) {
+    return f32 && whole ? reinterpret_cast<float*>(static_cast<std::byte*>(w.c->data) + size_t(row) * w.c->row_bytes) +
+                              r.col0 + col
+                        : scratch + (row - r.row0) * kGroup + col;
+  };
+  to.ahead_lines = ahead ? (len * kPair / 16 + strips.count - 1) / strips.count : 0;
+  to.ahead = reinterpret_cast<const char*>(ahead);
+  for (int64_t s = 0; s < strips.count; ++s, to.ahead += to.ahead_lines * 64) {
+    const int64_t row = strips.row(s), height = strips.height(s);
+    to.sums = sums_at(row);
+    to.next_sums = s + 1 < strips.count ? sums_at(row + height) : to.sums;
+    to.half = !f32 && whole && last
+                  ? reinterpret_cast<uint16_t*>(static_cast<std::byte*>(w.c->data) + size_t(row) * w.c->row_bytes) +
+                        r.col0 + col
+                  : nullptr;
+    w.tiles[height - 1](a + strips.offset(s, room), b, len, to);
+  }
+}
+
+// C (block of rows, columns col0 … col1); A is packed, chunk after chunk.
+inline void run_block(const Work& w, const Strips& strips, int64_t step, int64_t col0, int64_t col1, const float* a,
+                      float* panel, float* scratch) {
+  const int64_t all_units = round_up(w.units, w.piece);
+  for (int64_t g = col0; g < col1; g += kGroup) {
+    const Rectangle r{strips.row0, strips.rows, g, least(kGroup, col1 - g)};
+    const int64_t in_scratch = w.c->dtype == DType::kF32 ? r.cols / kPair * kPair : 0;
+    if (w.accumulate) load_scratch(*w.c, r, in_scratch, scratch);
+    for (int64_t u = 0; u < w.units; u += step) {
+      const int64_t len = least(step, w.units - u), room = round_up(len, w.piece);
+      const float* a_chunk = a + strips.rows * u + u / step * strips.count * Simd::lanes;
+      for (int64_t col = 0; col < r.cols; col += kPiece) {
+        if (w.pack_b) w.pack_b(*w.b, g + col, u, len, room, panel);
+        for (int64_t p = 0; p < kPiece / kPair && col + p * kPair < r.cols; ++p) {
+          const float* packed = w.panels + (g + col) * all_units + (p * all_units + u) * kPair;
+          run_strips(w, strips, r, col + p * kPair, u, len, a_chunk, w.pack_b ? panel + p * room * kPair : packed,
+                     w.pack_b ? nullptr : packed + all_units * kPair, scratch);
+        }
+      }
+    }
+    store_scratch(*w.c, r, w.c->dtype == DType::kF32 ? in_scratch : r.cols / kPair * kPair, scratch);
+  }
+}
+
+// Equal chunks of whole pieces.
+inline int64_t chunk_units(int64_t units, int64_t piece) {
+  const int64_t chunks = (units + kChunk - 1) / kChunk;
+  return round_up((units + chunks - 1) / chunks, piece);
+}
+
+inline void run_thread(const Work& w, const Grid& grid, int64_t thread) {
+  const int64_t down = thread / grid.across, across = thread % grid.across;
+  const int64_t panels = round_up(w.n, kPiece) / kPiece;
+  const int64_t col0 = panels * across / grid.across * kPiece;
+  const int64_t col1 = least(panels * (across + 1) / grid.across * kPiece, w.n);
+  const int64_t row0 = w.m * down / grid.down, rows = w.m * (down + 1) / grid.down - row0;
+  if (rows == 0 || col0 >= col1) return;
+
+  const int64_t step = chunk_units(w.units, w.piece), room = round_up(w.units, w.piece);
+  int64_t block_rows = kBlockBytes / 4 / room / Simd::rows * Simd::rows;
+  block_rows = least(kBlockRows, block_rows < 8 * Simd::rows ? 8 * Simd::rows : block_rows);
+  const int64_t blocks = (rows + block_rows - 1) / block_rows, most_rows = (rows + blocks - 1) / blocks;
+  const int64_t most_strips = (most_rows + Simd::rows - 1) / Simd::rows;
+  const int64_t a_floats = round_up(most_rows * room + (w.units / step + 1) * most_strips * Simd::lanes, 16);
+  const int64_t panel_floats = w.pack_b ? step * kPiece + 16 : 0, scratch_floats = most_rows * kGroup;
+  float* a = reinterpret_cast<float*>(product_scratch(size_t(a_floats + panel_floats + scratch_floats) * 4));
+  for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t first = row0 + rows * i / blocks, count = row0 + rows * (i + 1) / blocks - first;
+    const Strips strips{first, count, (count + Simd::rows - 1) / Simd::rows};
+    for (int64_t u = 0; u < w.units; u += step)
+      w.pack_a(*w.a, strips, u, round_up(least(step, w.units - u), w.piece),
+               a + count * u + u / step * strips.count * Simd::lanes);
+    run_block(w, strips, step, col0, col1, a, a + a_floats, a + a_floats + panel_floats);
+  }
+}
+
+// One strip of rows, weights along rows: the panel is never whole, a piece of it is packed in L1 and used while the next is on its
+// way. One row of bf16 weights: … of the read bandwidth.
+inline void run_few(const Work& w, int64_t threads, int64_t thread) {
+  const int64_t panels = round_up(w.n, kPiece) / kPiece, first = panels * thread / threads,
+                end = panels * (thread + 1) / threads;
+  if (first >= end) return;
+  const Strips strips{0, w.m, 1};
+  const int64_t room = round_up(w.units, w.piece), a_floats = round_up(w.m * room + Simd::lanes, 16);
+  float* a = reinterpret_cast<float*>(product_scratch(size_t(a_floats + kFewUnits * kPiece + 16 + w.m * kGroup) * 4));
+  float* const panel = a + a_floats;
+  float* const scratch = panel + kFewUnits * kPiece + 16;
+  w.pack_a(*w.a, strips, 0, room, a);
+  for (int64_t p = first; p < end; ++p) {
+    const Rectangle r{0, w.m, p * kPiece, least(kPiece, w.n - p * kPiece)};
+    if (w.accumulate) load_scratch(*w.c, r, 0, scratch);
+    Destination to{};
+    to.sums_stride = kGroup;
+    for (int64_t u = 0; u < w.units; u += kFewUnits) {
+      const int64_t len = least(kFewUnits, w.units - u), piece_room = round_up(len, w.piece);
+      w.pack_b(*w.b, r.col0, u, len, piece_room, panel);
+      to.resume = u > 0 || w.accumulate;
+      for (int64_t q = 0; q < kPiece / kPair; ++q) {
+        to.sums = scratch + q * kPair, to.next_sums = to.sums;
+        w.tiles[w.m - 1](a + u * w.m, panel + q * piece_room * kPair, len, to);
+      }
+    }
+    store_scratch(*w.c, r, 0, scratch);
+  }
+}
+
+inline void run(ThreadPool& pool, const Work& w, bool few) {
+  const Grid grid = grid_for(w, pool.size());
+  const auto work = [&](int thread) {
+    if (few)
+      run_few(w, pool.size(), thread);
+    else
+      run_thread(w, grid, thread);
+  };
+  pool.run(work);
+}
+
+template <class Unit>
+StripPacker left_packer(DType dtype, bool along_rows) {
+  if (dtype == DType::kF32) return along_rows ? &strips_of_rows<Unit, ReadF32> : &strips_of_columns<Unit, ReadF32>;
+  return along_rows ? &strips_of_rows<Unit, ReadBF16> : &strips_of_columns<Unit, ReadBF16>;
+}
+template <class Unit, class R>
+PanelPacker right_packer(bool along_rows) {
+  return along_rows ? &panel_of_rows<Unit, R> : &panel_of_columns<Unit, R>;
+}
+template <class Unit>
+PanelPacker right_packer(DType dtype, bool along_rows) {
+  switch (dtype) {
+    case DType::kF32:
+      return right_packer<Unit, ReadF32>(along_rows);
+    case DType::kF16:
+      return right_packer<Unit, ReadF16>(along_rows);
+    case DType::kBF16:
+      return right_packer<Unit, ReadBF16>(along_rows);
+    case DType::kQ8_0:
+      return right_packer<Unit, ReadBlocks<BlockQ8_0>>(along_rows);
+    case DType::kQ4_0:
+      return right_packer<Unit, ReadBlocks<BlockQ4_0>>(along_rows);
+    case DType::kQ4_1:
+      return right_packer<Unit, ReadBlocks<BlockQ4_1>>(along_rows);
+    case DType::kQ5_0:
+      return right_packer<Unit, ReadBlocks<BlockQ5_0>>(along_rows);
+    case DType::kQ5_1:
+      return right_packer<Unit, ReadBlocks<BlockQ5_1>>(along_rows);
+    case DType::kQ4_K:
+      return right_packer<Unit, ReadBlocks<BlockQ4_K>>(along_rows);
+    case DType::kQ5_K:
+      return right_packer<Unit, ReadBlocks<BlockQ5_K>>(along_rows);
+    case DType::kQ6_K:
+      return right_packer<Unit, ReadBlocks<BlockQ6_K>>(along_rows);
+    default:
+      return right_packer<Unit, ReadDecoded>(along_rows);
+  }
+}
+
+template <class Unit>
+void multiply(ThreadPool& pool, Product product, const ConstMatrix& a, const ConstMatrix& b, const MutableMatrix& c,
+              bool accumulate) {
+  const bool a_along = product != Product::kTN, b_along = product == Product::kNT;
+  const int64_t k = a_along ? a.cols : a.rows;
+  const Work work{.m = c.rows,
+                  .n = c.cols,
+                  .units = (k + Unit::values - 1) / Unit::values,
+                  .a = &a,
+                  .pack_a = left_packer<Unit>(a.dtype, a_along),
+                  .b = &b,
+                  .pack_b = right_packer<Unit>(b.dtype, b_along),
+                  .panels = nullptr,
+                  .c = &c,
+                  .accumulate = accumulate,
+                  .tiles = tiles<Unit>.of,
+                  .piece = kPieceUnits<Unit>};
+  run(pool, work, b_along && c.rows <= Simd::rows);
+}
+
+// Panels of all columns, each over all of K.
+template <class Unit>
+void pack_panels(ThreadPool& pool, const ConstMatrix& w, void* panels) {
+  const int64_t units = (w.cols + Unit::values - 1) / Unit::values, room = round_up(units, kPieceUnits<Unit>);
+  const PanelPacker pack = right_packer<Unit>(w.dtype, true);
+  pool.parallel_for(round_up(w.rows, kPiece) / kPiece, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      if constexpr (std::is_same_v<Unit, RoundedUnits>) {
+        float* wide = reinterpret_cast<float*>(product_scratch(size_t(room * kPiece + 16) * 4));
+        pack(w, p * kPiece, 0, units, room, wide);
+        uint16_t* to = static_cast<uint16_t*>(panels) + p * room * kPiece;
+        for (int64_t i = 0; i < room * kPiece; i += kPair)
+          Simd::store_bf16(to + i, Simd::load(wide + i), Simd::load(wide + i + Simd::lanes));
+      } else {
+        pack(w, p * kPiece, 0, units, room, static_cast<float*>(panels) + p * room * kPiece);
+      }
+    }
+  });
+}
+
+template <class Unit>
+void multiply_panels(ThreadPool& pool, const ConstMatrix& x, const void* panels, const MutableMatrix& y,
+                     bool accumulate) {
+  constexpr bool halves = std::is_same_v<Unit, RoundedUnits>;
+  const int64_t units = (x.cols + Unit::values - 1) / Unit::values;
+  const ConstMatrix stored{DType::kBF16, panels, y.cols, round_up(units, kPieceUnits<Unit>), 0};
+  const Work work{.m = y.rows,
+                  .n = y.cols,
+                  .units = units,
+                  .a = &x,
+                  .pack_a = left_packer<Unit>(x.dtype, true),
+                  .b = &stored,
+                  .pack_b = halves ? &panel_of_halves : nullptr,
+                  .panels = static_cast<const float*>(panels),
+                  .c = &y,
+                  .accumulate = accumulate,
+                  .tiles = tiles<Unit>.of,
+                  .piece = kPieceUnits<Unit>};
+  run(pool, work, halves && y.rows <= Simd::rows);
+}
+
+// What the table of an instruction set holds; Bf16Unit is how it multiplies bf16.
+template <class Bf16Unit>
+struct Products {
+  static void multiply(ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a, const ConstMatrix& b,
+                       const MutableMatrix& c, bool accumulate) {
+    if (compute == Compute::kF32)
+      SEDUM_ISA_NAMESPACE::multiply<ExactUnits>(pool, product, a, b, c, accumulate);
+    else
+      SEDUM_ISA_NAMESPACE::multiply<Bf16Unit>(pool, product, a, b, c, accumulate);
+  }
+  static size_t packed_bytes(Compute compute, int64_t rows, int64_t cols) {
+    return size_t(round_up(rows, kPiece) * round_up(cols, kPiece)) * (compute == Compute::kF32 ? 4 : 2);
+  }
+  static void pack(ThreadPool& pool, Compute compute, const ConstMatrix& w, void* panels) {
+    if (compute == Compute::kF32)
+      pack_panels<ExactUnits>(pool, w, panels);
+    else
+      pack_panels<Bf16Unit>(pool, w, panels);
+  }
+  static void multiply_packed(ThreadPool& pool, Compute compute, const ConstMatrix& x, const void* panels,
+                              const MutableMatrix& y, bool accumulate) {
+    if (compute == Compute::kF32)
+      multiply_panels<ExactUnits>(pool, x, panels, y, accumulate);
+    else
+      multiply_panels<Bf16Unit>(pool, x, panels, y, accumulate);
+  }
+  static constexpr ProductKernels kTable{&multiply, &packed_bytes, &pack, &multiply_packed};
+};
+
+}  // namespace sedum::SEDUM_ISA_NAMESPACE

@@ -1,0 +1,30 @@
+#pragma once
+// What one instruction set offers for the products of products.h. Filled by isa/*_products.cc, chosen in products.cc; what reaches
+// these functions was checked, and no size is zero.
+
+#include <cstdint>
+
+#include "base/thread_pool.h"
+#include "compute/kernels/products.h"
+
+namespace sedum {
+
+enum class Product { kNT, kNN, kTN };  // which of the three: it says along which side of each operand the sum runs
+
+struct ProductKernels {
+  void (*multiply)(ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a, const ConstMatrix& b,
+                   const MutableMatrix& c, bool accumulate);
+  // Panels of W (N,K) for the forward product: their size and the packing.
+  size_t (*packed_bytes)(Compute compute, int64_t rows, int64_t cols);
+  void (*pack)(ThreadPool& pool, Compute compute, const ConstMatrix& w, void* panels);
+  void (*multiply_packed)(ThreadPool& pool, Compute compute, const ConstMatrix& x, const void* panels,
+                          const MutableMatrix& y, bool accumulate);
+};
+
+extern const ProductKernels kPortableProducts, kAvx2Products, kAvx512Products, kAvx512Bf16Products;
+
+// This thread's working memory, at least `bytes`, 64-byte aligned, in huge pages where granted. It grows to the largest product so far
+// and stays until the thread ends: after the first call of a size nothing is allocated. The next call may move it.
+std::byte* product_scratch(size_t bytes);
+
+}  // namespace sedum

@@ -1,0 +1,37 @@
+#pragma once
+// AVX-512 with BF16 instructions as the products see it: conversions by one instruction, and units of two values. The instructions
+// take subnormals for zero.
+
+#include "compute/kernels/simd/products_avx512.h"
+
+namespace sedum::SEDUM_ISA_NAMESPACE {
+
+struct Simd : Avx512 {
+  static F round_bf16(F v) { return widen(__m256i(_mm512_cvtneps_pbh(v))); }
+  static void store_bf16(uint16_t* p, F v, F w) { _mm512_storeu_si512(p, __m512i(_mm512_cvtne2ps_pbh(w, v))); }
+};
+
+// Two values rounded to bf16. c + a₁b₁, then + a₀b₀, each rounded to f32.
+struct PairUnits {
+  using F = Simd::F;
+  using I = Simd::I;
+  static constexpr int values = 2;
+  static F multiply_add(F a, F b, F c) { return _mm512_dpbf16_ps(c, __m512bh(a), __m512bh(b)); }
+  static I load(const std::byte* p) { return _mm512_loadu_si512(p); }     // 32 bf16
+  static I join(F v, F w) { return __m512i(_mm512_cvtne2ps_pbh(w, v)); }  // 32 values in order
+  static I zip(F v, F w) {                                                // lane by lane, of exact bf16 values
+    const I upper = _mm512_set1_epi32(int(0xffff0000));
+    return _mm512_or_si512(_mm512_srli_epi32(Simd::bits(v), 16), _mm512_and_si512(Simd::bits(w), upper));
+  }
+  static I zip_low(I v, I w) { return _mm512_permutex2var_epi16(v, alternate(0), w); }  // of the first 16 bf16 of each
+  static I zip_high(I v, I w) { return _mm512_permutex2var_epi16(v, alternate(16), w); }
+
+ private:
+  static I alternate(int from) {  // from, from + 32, from + 1, from + 33 …
+    const I i = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    return _mm512_add_epi32(_mm512_mullo_epi32(i, _mm512_set1_epi32(0x10001)),
+                            _mm512_set1_epi32(from * 0x10001 + (32 << 16)));
+  }
+};
+
+}  // namespace sedum::SEDUM_ISA_NAMESPACE
