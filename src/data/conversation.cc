@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "text/unicode.h"
 
 namespace sedum::data {
 namespace {
@@ -15,7 +16,12 @@ using Json = nlohmann::ordered_json;
 
 bool is_blank(std::string_view text) { return text.find_first_not_of(" \t\r\n\v\f") == std::string_view::npos; }
 
-std::string quoted(const std::string& name) { return '"' + name + '"'; }
+// A name from a file, fit for a message.
+std::string shortened(const std::string& name) {
+  return unicode::replace_invalid(std::string_view(name).substr(0, 40));
+}
+
+std::string quoted(const std::string& name) { return '"' + shortened(name) + '"'; }
 
 // The value of a column, or null when it is absent or holds null.
 const Json* find(const Json& object, const std::string& name) {
@@ -59,7 +65,7 @@ class RowConverter {
     std::string found, mend;
     for (const auto& [name, value] : columns_.items()) {
       if (found.size() > 100) break;
-      found += (found.empty() ? "" : ", ") + name.substr(0, 40);
+      found += (found.empty() ? "" : ", ") + shortened(name);
       if (const std::string near = nearest_name(name, known); mend.empty() && !near.empty())
         mend = "rename " + quoted(name) + " to " + quoted(near);
     }
@@ -167,7 +173,7 @@ class RowConverter {
     std::vector<std::string> known;
     for (const auto& [name, ignored] : names) known.push_back(name);
     const std::string near = nearest_name(role, known);
-    fail(which + " has the role " + quoted(role.substr(0, 40)) + ", which is not known",
+    fail(which + " has the role " + quoted(role) + ", which is not known",
          near.empty() ? "use system, user, assistant or tool" : "did you mean " + quoted(near) + "?");
   }
 

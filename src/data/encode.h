@@ -37,7 +37,7 @@ struct SampleOptions {
   int cutoff_length = 0;         // tokens; what goes beyond is cut at the end; 0: no limit
   bool train_on_prompt = false;  // loss on everything instead of on what the assistant says
   // For templates that print the date: with the clock, a run resumed tomorrow would see other data.
-  std::optional<std::time_t> now;
+  std::optional<std::time_t> now = {};
 };
 
 struct EncodingStatistics {

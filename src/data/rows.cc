@@ -55,9 +55,12 @@ Extent measure_value(std::string_view text, size_t begin) {
   return extent;
 }
 
-// Some characters of `text` from `begin` on, fit to be shown on one line.
-std::string excerpt(std::string_view text, size_t begin) {
-  std::string shown = unicode::replace_invalid(text.substr(begin, 24));
+// Some characters of `text` around `at`, fit to be shown on one line.
+std::string excerpt(std::string_view text, size_t at) {
+  constexpr size_t kBefore = 16, kAfter = 16;
+  size_t begin = at > kBefore ? at - kBefore : 0;
+  while (begin < at && (text[begin] & 0xC0) == 0x80) ++begin;
+  std::string shown = unicode::replace_invalid(text.substr(begin, at - begin + kAfter));
   for (char& c : shown)
     if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
   return shown;
@@ -122,11 +125,12 @@ std::optional<Row> RowReader::next_element() {
   } else if (position_ < text_.size() && text_[position_] == ']') {
     ++position_;
     skip_space();
-    if (position_ < text_.size()) fail("text after the end of the array: " + excerpt(text_, position_), kNotAnArray);
+    if (position_ < text_.size())
+      fail("text after the end of the array, near: " + excerpt(text_, position_), kNotAnArray);
     finished_ = true;
     return std::nullopt;
   } else if (origin_.line > 0 && position_ < text_.size()) {
-    fail("after the row, a comma or ] is expected, not: " + excerpt(text_, position_), kNotAnArray);
+    fail("after the row, a comma or ] is expected, near: " + excerpt(text_, position_), kNotAnArray);
   }
   if (position_ == text_.size())
     fail("the array is not closed: the file ends too early", "get the whole file, or end it with ]");
