@@ -1,0 +1,166 @@
+#include "model/checkpoint/export.h"
+
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "formats/gguf.h"
+#include "formats/safetensors.h"
+#include "text/tokenizer_json.h"
+
+namespace sedum {
+namespace fs = std::filesystem;
+namespace {
+
+std::vector<int64_t> sizes(const Shape& shape) {
+  std::vector<int64_t> v;
+  for (int i = 0; i < shape.rank(); ++i) v.push_back(shape[i]);
+  return v;
+}
+
+void write_tokenizer(const fs::path& folder, const Checkpoint& like) {
+  if (!like.has_tokenizer()) return;
+  const TokenizerSpec& spec = like.tokenizer_spec();
+  write_file(folder / "tokenizer.json", write_tokenizer_json(spec));
+  nlohmann::ordered_json config;
+  config["tokenizer_class"] = "PreTrainedTokenizerFast";
+  const auto token = [&](const char* key, int32_t id) {
+    if (id >= 0 && size_t(id) < spec.tokens.size()) config[key] = spec.tokens[size_t(id)];
+  };
+  token("bos_token", spec.bos), token("eos_token", spec.eos), token("unk_token", spec.unk), token("pad_token", spec.pad);
+  config["model_max_length"] = like.config().max_position_embeddings;
+  config["clean_up_tokenization_spaces"] = false;
+  if (!spec.chat_template.empty()) config["chat_template"] = spec.chat_template;
+  write_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
+}
+
+void write_config(const fs::path& folder, const Checkpoint& like, const char* torch_dtype) {
+  nlohmann::ordered_json config = config_to_json(like.config());
+  config["torch_dtype"] = torch_dtype;
+  write_file(folder / "config.json", config.dump(2) + "\n");
+}
+
+// The type that a tensor gets: small ones keep their precision, as in llama.cpp's files.
+DType stored_type(DType wanted, const Shape& shape) {
+  if (shape.rank() < 2) return DType::kF32;
+  return shape[-1] % info(wanted).block ? DType::kF16 : wanted;
+}
+
+// Encodes rows in the order that `row_of` names, some at a time.
+void encode_rows(const std::vector<float>& values, const Shape& shape, DType type, const std::function<int64_t(int64_t)>& row_of, const ByteSink& sink) {
+  const int64_t cols = shape.rank() < 2 ? 1 : shape[-1], rows = int64_t(values.size()) / std::max<int64_t>(cols, 1);
+  std::vector<char> bytes(row_bytes(type, cols));
+  for (int64_t r = 0; r < rows; ++r) {
+    encode(type, values.data() + row_of(r) * cols, bytes.data(), cols);
+    sink(bytes.data(), bytes.size());
+  }
+}
+
+bool is_query_or_key(const std::string& name) { return name.find(".q_proj.") != std::string::npos || name.find(".k_proj.") != std::string::npos; }
+
+void write_gguf_config(GgufWriter& out, const Checkpoint& like, DType type) {
+  const ModelConfig& c = like.config();
+  const std::string at = c.model_type + ".";
+  const auto u32 = [&](const std::string& key, int64_t value) { out.set(at + key, uint32_t(value)); };
+  out.set("general.architecture", c.model_type);
+  out.set("general.name", like.name());
+  // ggml's file types: 0 f32, 1 f16, 7 q8_0, 2 q4_0, 3 q4_1, 8 q5_0, 9 q5_1, 32 bf16.
+  out.set("general.file_type", uint32_t(type == DType::kF32 ? 0 : type == DType::kQ8_0 ? 7 : type == DType::kQ4_0 ? 2 : type == DType::kQ4_1 ? 3 : type == DType::kQ5_0 ? 8 : type == DType::kQ5_1 ? 9 : type == DType::kBF16 ? 32 : 1));
+  out.set("general.quantization_version", uint32_t{2});
+  u32("block_count", c.num_hidden_layers), u32("context_length", c.max_position_embeddings), u32("embedding_length", c.hidden_size);
+  u32("feed_forward_length", c.intermediate_size), u32("attention.head_count", c.num_attention_heads), u32("attention.head_count_kv", c.num_key_value_heads);
+  u32("attention.key_length", c.head_dim), u32("attention.value_length", c.head_dim), u32("rope.dimension_count", c.head_dim), u32("vocab_size", c.vocab_size);
+  out.set(at + "attention.layer_norm_rms_epsilon", c.rms_norm_eps);
+  out.set(at + "rope.freq_base", c.rope_theta);
+  if (c.rope_scaling.type == RopeScaling::Type::kLinear) {
+    out.set(at + "rope.scaling.type", "linear");
+    out.set(at + "rope.scaling.factor", c.rope_scaling.factor);
+  }
+}
+
+void write_gguf_tokenizer(GgufWriter& out, const Checkpoint& like) {
+  if (!like.has_tokenizer()) return;
+  const TokenizerSpec& spec = like.tokenizer_spec();
+  if (spec.pre_tokenizer.empty()) throw Error(like.path().string() + ": GGUF has no name for this tokenizer's way of cutting words", "keep it as a folder");
+  out.set("tokenizer.ggml.model", "gpt2");
+  out.set("tokenizer.ggml.pre", spec.pre_tokenizer);
+  out.set("tokenizer.ggml.tokens", spec.tokens);
+  std::vector<int32_t> kinds(spec.tokens.size(), int32_t(TokenKind::kNormal));
+  for (size_t i = 0; i < spec.kinds.size(); ++i) kinds[i] = int32_t(spec.kinds[i]);
+  for (const AddedToken& added : spec.added)
+    if (added.id >= 0 && size_t(added.id) < kinds.size()) kinds[size_t(added.id)] = int32_t(added.special ? TokenKind::kControl : TokenKind::kUserDefined);
+  out.set("tokenizer.ggml.token_type", kinds);
+  out.set("tokenizer.ggml.merges", spec.merges);
+  const auto id = [&](const char* key, int32_t value) {
+    if (value >= 0) out.set(key, uint32_t(value));
+  };
+  id("tokenizer.ggml.bos_token_id", spec.bos), id("tokenizer.ggml.eos_token_id", spec.eos);
+  id("tokenizer.ggml.unknown_token_id", spec.unk), id("tokenizer.ggml.padding_token_id", spec.pad);
+  out.set("tokenizer.ggml.add_bos_token", spec.add_bos);
+  out.set("tokenizer.ggml.add_eos_token", spec.add_eos);
+  if (!spec.chat_template.empty()) out.set("tokenizer.chat_template", spec.chat_template);
+}
+
+}  // namespace
+
+TensorReader stored_values(const Checkpoint& checkpoint) {
+  return [&checkpoint](const std::string& name) {
+    const Tensor stored = checkpoint.tensor(name);
+    std::vector<float> values(size_t(stored.count()));
+    decode(stored.dtype(), stored.raw(), values.data(), stored.count());
+    return values;
+  };
+}
+
+void write_gguf(const fs::path& path, const Checkpoint& like, DType type, const TensorReader& read) {
+  GgufWriter out(path);
+  write_gguf_config(out, like, type);
+  write_gguf_tokenizer(out, like);
+  const std::vector<std::string> names = like.tensor_names();
+  Progress progress("writing " + path.filename().string(), names.size());
+  for (const std::string& name : names) {
+    const Shape shape = like.tensor(name).shape();
+    const DType t = stored_type(type, shape);
+    const bool interleave = like.config().model_type == "llama" && is_query_or_key(name);
+    const int64_t head_dim = like.config().head_dim;
+    out.add(gguf_name(name), t, sizes(shape), [&progress, read, name, shape, t, interleave, head_dim](const ByteSink& sink) {
+      encode_rows(read(name), shape, t, [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; }, sink);
+      progress.advance(1);
+    });
+  }
+  if (!like.config().rope_scaling.frequency_divisors.empty()) {
+    const std::vector<float> divisors = like.config().rope_scaling.frequency_divisors;
+    out.add("rope_freqs.weight", DType::kF32, {int64_t(divisors.size())}, [divisors](const ByteSink& sink) { sink(divisors.data(), divisors.size() * sizeof(float)); });
+  }
+  out.finish();
+}
+
+void write_folder(const fs::path& folder, const Checkpoint& like, DType type, const TensorReader& read) {
+  fs::create_directories(folder);
+  const std::vector<std::string> names = like.tensor_names();
+  Progress progress("writing " + folder.filename().string(), names.size());
+  SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
+  for (const std::string& name : names) {
+    const Shape shape = like.tensor(name).shape();
+    out.add(name, type, sizes(shape), [&progress, read, name, shape, type](const ByteSink& sink) {
+      encode_rows(read(name), shape, type, [](int64_t r) { return r; }, sink);
+      progress.advance(1);
+    });
+  }
+  out.finish();
+  write_config(folder, like, type == DType::kF32 ? "float32" : type == DType::kF16 ? "float16" : "bfloat16");
+  write_tokenizer(folder, like);
+}
+
+void write_folder(const fs::path& folder, const Checkpoint& like, const std::vector<Variable>& parameters) {
+  fs::create_directories(folder);
+  SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
+  for (const Variable& p : parameters)
+    out.add(p.name(), DType::kF32, sizes(p.shape()), [t = p.value()](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
+  out.finish();
+  write_config(folder, like, "float32");
+  write_tokenizer(folder, like);
+}
+
+}  // namespace sedum

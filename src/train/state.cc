@@ -1,0 +1,105 @@
+#include "train/state.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "formats/safetensors.h"
+
+namespace sedum {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int kVersion = 1;
+constexpr const char* kPrefix = "checkpoint-";
+constexpr const char* kUnfinished = ".unfinished";
+
+// (step, folder) of the finished checkpoints, oldest first.
+std::vector<std::pair<int64_t, fs::path>> checkpoints(const fs::path& run) {
+  std::vector<std::pair<int64_t, fs::path>> found;
+  if (!fs::exists(run)) return found;
+  for (const auto& entry : fs::directory_iterator(run)) {
+    const std::string name = entry.path().filename().string();
+    const std::string digits = name.starts_with(kPrefix) ? name.substr(std::strlen(kPrefix)) : "";
+    if (!digits.empty() && digits.size() < 19 && digits.find_first_not_of("0123456789") == std::string::npos) found.emplace_back(std::stoll(digits), entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::vector<int64_t> sizes(const Shape& shape) {
+  std::vector<int64_t> v;
+  for (int i = 0; i < shape.rank(); ++i) v.push_back(shape[i]);
+  return v;
+}
+
+void load_tensor(const SafetensorsFile& file, const std::string& name, Tensor& to) {
+  const StoredTensor& stored = static_cast<const TensorSource&>(file).get(name);
+  if (stored.dtype != DType::kF32 || stored.shape != sizes(to.shape()))
+    throw Error(file.where() + ": " + name + " does not fit the model", "set overwrite_output_dir: true to begin again");
+  std::memcpy(to.raw(), stored.data, stored.bytes);
+}
+
+}  // namespace
+
+void save_state(const fs::path& folder, const RunState& state, const AdamW& optimizer) {
+  const fs::path unfinished = folder.string() + kUnfinished;
+  fs::remove_all(unfinished);
+  fs::create_directories(unfinished);
+  {
+    SafetensorsWriter out(unfinished / "state.safetensors", {});
+    const auto add = [&](const std::string& name, const Tensor& t) {
+      out.add(name, DType::kF32, sizes(t.shape()), [t](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
+    };
+    for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
+      const Variable& p = optimizer.parameters()[i];
+      add("parameter." + p.name(), p.value());
+      add("first_moment." + p.name(), optimizer.first_moments()[i]);
+      add("second_moment." + p.name(), optimizer.second_moments()[i]);
+    }
+    out.finish();
+  }
+  const nlohmann::ordered_json document{{"version", kVersion}, {"step", state.step}, {"world_size", state.world_size}, {"tokens", state.tokens}, {"config", state.config}};
+  write_file(unfinished / "state.json", document.dump(2) + "\n");
+  fs::remove_all(folder);
+  fs::rename(unfinished, folder);
+  sync_folder(folder.parent_path());
+}
+
+std::optional<RunState> load_latest(const fs::path& run, AdamW& optimizer, const std::string& config) {
+  const auto all = checkpoints(run);
+  if (all.empty()) return std::nullopt;
+  const fs::path folder = all.back().second;
+  const fs::path json = folder / "state.json";
+  const auto document = nlohmann::json::parse(read_file(json), nullptr, false);
+  const auto damaged = [&](const std::string& what) { return Error(json.string() + ": " + what, "delete the folder to go on from the checkpoint before it"); };
+  if (!document.is_object() || !document.contains("version") || !document.contains("step") || !document.contains("config")) throw damaged("not a checkpoint's state");
+  if (document["version"] != kVersion) throw damaged("version " + document["version"].dump() + ", this program reads " + std::to_string(kVersion));
+  RunState state;
+  try {
+    state = {document["step"].get<int64_t>(), document.value("world_size", 1), document["config"].get<std::string>(), document.value("tokens", uint64_t{0})};
+  } catch (const nlohmann::json::exception&) {
+    throw damaged("a value has the wrong type");
+  }
+  if (state.config != config)
+    throw Error(folder.string() + " belongs to a run with other settings", "keep them to go on, choose another output_dir, or set overwrite_output_dir: true");
+  const SafetensorsFile file(folder / "state.safetensors");
+  for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
+    Variable p = optimizer.parameters()[i];
+    load_tensor(file, "parameter." + p.name(), p.value());
+    load_tensor(file, "first_moment." + p.name(), optimizer.first_moments()[i]);
+    load_tensor(file, "second_moment." + p.name(), optimizer.second_moments()[i]);
+  }
+  return state;
+}
+
+void rotate(const fs::path& run, int keep) {
+  const auto all = checkpoints(run);
+  for (size_t i = 0; i + size_t(keep) < all.size(); ++i) fs::remove_all(all[i].second);
+  for (const auto& entry : fs::directory_iterator(run))
+    if (entry.path().filename().string().ends_with(kUnfinished)) fs::remove_all(entry.path());
+}
+
+}  // namespace sedum

@@ -1,0 +1,99 @@
+// The training loop, from top to bottom.
+
+#include "train/train.h"
+
+#include <cmath>
+#include <chrono>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "train/log.h"
+#include "train/optim/schedule.h"
+#include "train/state.h"
+
+namespace sedum {
+namespace fs = std::filesystem;
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+void prepare_folder(const TrainConfig& config) {
+  if (config.overwrite_output_dir) fs::remove_all(config.output_dir);
+  std::error_code failed;
+  fs::create_directories(config.output_dir, failed);
+  if (failed) throw Error("cannot create " + config.output_dir + ": " + failed.message(), "choose another output_dir");
+}
+
+// A number that is none ends the run before it ruins the parameters.
+void guard(double loss, double norm, int64_t step) {
+  if (std::isfinite(loss) && std::isfinite(norm)) return;
+  throw Error("step " + std::to_string(step + 1) + ": the loss is " + std::to_string(loss) + ", the gradient norm " + std::to_string(norm),
+              "lower learning_rate, or use compute: f32; the last checkpoint is intact");
+}
+
+}  // namespace
+
+TrainResult train(const TrainConfig& config, Events& events) {
+  prepare_folder(config);
+  Runtime runtime(config.threads);
+  TrainableModel trained = build_trainable(config, runtime, runtime.arena);
+  const TrainData data = load_train_data(config, trained.checkpoint);
+  Context ctx = runtime.context(config.compute);
+  ctx.seed = config.seed;
+  AdamW optimizer(ctx, trained.parameters,
+                  {.beta1 = config.adam_beta1, .beta2 = config.adam_beta2, .eps = config.adam_epsilon, .weight_decay = config.weight_decay});
+
+  const fs::path run = config.output_dir;
+  const std::string canonical = config.canonical();
+  RunState state = load_latest(run, optimizer, canonical).value_or(RunState{.config = canonical});
+  RunLog log(run, state.step, events);
+  log.start(config, trained, data, state.step);
+
+  const int64_t total = total_steps(config, data), warmup = warmup_steps(config, total);
+  TrainResult result{.steps = total, .eval_loss_before = log.eval_loss_before()};
+  const auto evaluate = [&](int64_t step) {
+    if (data.eval.empty()) return std::nan("");
+    const double loss = evaluate_loss(ctx, *trained.model, data.eval);
+    log.evaluated(step, loss);
+    return loss;
+  };
+  const auto save = [&] {
+    save_state(run / ("checkpoint-" + std::to_string(state.step)), state, optimizer);
+    rotate(run, config.save_total_limit);
+    log.saved(state.step);
+  };
+  if (state.step == 0) result.eval_loss_before = evaluate(0);
+
+  Tape tape;
+  while (state.step < total) {
+    const auto start = Clock::now();
+    const int64_t step = state.step;
+    const double labels = double(data.train->label_tokens(step));
+    int64_t tokens = 0;
+    double loss = 0;
+    for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro) {
+      const data::StepBatch batch = data.train->batch(step, micro);
+      loss += train_on(ctx, tape, *trained.model, batch, labels, config.gradient_checkpointing);
+      tokens += int64_t(batch.ids.size());
+    }
+    const double norm = optimizer.gradient_norm(ctx);
+    guard(loss, norm, step);
+    const float rate = learning_rate_at(config.lr_scheduler_type, config.learning_rate, step, warmup, total);
+    optimizer.step(ctx, rate, clip_scale(norm, config.max_grad_norm), step);
+    ++state.step, state.tokens += uint64_t(tokens);
+    result.final_loss = loss;
+    log.step({.step = state.step, .total = total, .loss = loss, .grad_norm = norm, .learning_rate = rate, .tokens = tokens, .tokens_seen = state.tokens, .seconds = seconds_since(start)});
+    if (config.eval_steps && state.step % config.eval_steps == 0 && state.step < total) evaluate(state.step);
+    if (config.save_steps && state.step % config.save_steps == 0 && state.step < total) save();
+  }
+  result.eval_loss_after = evaluate(total);
+  save();
+  write_result(trained, run);
+  result.peak_bytes = memory_use().anonymous;  // the arena gives nothing back: what is held now is the peak
+  log.finish(result);
+  return result;
+}
+
+}  // namespace sedum

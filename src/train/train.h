@@ -1,0 +1,37 @@
+#pragma once
+// A training run from its configuration to its result.
+//
+//   Events events;                       // "start", "step", "eval", "save", "end": the terminal, metrics.jsonl and TensorBoard listen
+//   TrainResult result = train(config, events);
+//
+// output_dir receives metrics.jsonl, TensorBoard events, checkpoint-N/, run.json and the result: adapter/ or model/. A run that was killed
+// goes on from its newest checkpoint when it is started again, with the same numbers to the bit.
+
+#include "base/events.h"
+#include "data/loader.h"
+#include "train/trainable.h"
+
+namespace sedum {
+
+struct TrainResult {
+  int64_t steps = 0;
+  double final_loss = 0, eval_loss_before = 0, eval_loss_after = 0;  // eval: nan without evaluation data
+  uint64_t forecast_bytes = 0, peak_bytes = 0;                       // anonymous memory
+};
+TrainResult train(const TrainConfig& config, Events& events);
+
+// The rows that a run trains and evaluates on, as token ids.
+struct TrainData {
+  std::unique_ptr<data::Loader> train;
+  std::vector<data::Sample> eval;
+  int64_t pretokenized_steps = 0;
+};
+TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoint);
+int64_t total_steps(const TrainConfig& config, const TrainData& data);
+
+// One micro-batch forward and backward: Σ −log p / divisor. Gradients gather in the parameters.
+double train_on(Context& ctx, Tape& tape, const CausalModel& model, const data::StepBatch& batch, double divisor, bool recompute);
+// Mean −log p over the label tokens of samples.
+double evaluate_loss(Context& ctx, const CausalModel& model, const std::vector<data::Sample>& samples);
+
+}  // namespace sedum

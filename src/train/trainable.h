@@ -1,0 +1,26 @@
+#pragma once
+// The model that a run trains: its checkpoint, its layers, and the parameters that move.
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "model/runtime_model.h"
+#include "train/config.h"
+
+namespace sedum {
+
+struct TrainableModel {
+  Checkpoint checkpoint;
+  std::unique_ptr<CausalModel> model;
+  std::vector<Variable> parameters;
+  std::optional<LoraConfig> lora;  // none: all parameters
+  int64_t trainable_count() const;
+};
+
+// Parameters live in `arena`: the runtime's own, or one without memory to plan a run.
+TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Arena& arena);
+// The result in the form that others load: PEFT's folder, or Hugging Face's.
+void write_result(const TrainableModel& trained, const std::filesystem::path& output_dir);
+
+}  // namespace sedum
