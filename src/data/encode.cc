@@ -48,6 +48,19 @@ std::vector<Span> spans_after_normalization(const Tokenizer& tokenizer, const st
   return moved;
 }
 
+// Templates go on after the token that ends a turn, with a line break that a model never gets to say: no loss on that. (A template with
+// `generation` blocks says itself where the assistant's part ends.)
+void end_with_the_turn(const Tokenizer& tokenizer, std::span<const int32_t> ids, std::vector<bool>& spoken) {
+  bool ended = false;
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const bool blank = tokenizer.token_bytes(ids[i]).find_first_not_of(" \t\r\n") == std::string_view::npos;
+    if (ended && blank)
+      spoken[i] = false;
+    else
+      ended = spoken[i] && tokenizer.ends_generation(ids[i]);
+  }
+}
+
 int64_t count_targets(const Sample& sample) {
   if (sample.labels.empty()) return 0;
   return std::count_if(sample.labels.begin() + 1, sample.labels.end(), [](int32_t label) { return label != kIgnored; });
@@ -66,7 +79,7 @@ std::vector<bool> tokens_in_spans(const Tokenizer& tokenizer, std::span<const in
   for (size_t i = 0; i < ids.size(); ++i) {
     const size_t end = begin + tokenizer.token_bytes(ids[i]).size();
     while (span != found.end() && span->end <= begin) ++span;
-    inside[i] = span != found.end() && span->begin < end && begin < span->end;
+    inside[i] = span != found.end() && std::max(begin, span->begin) < std::min(end, span->end);
     begin = end;
   }
   return inside;
@@ -125,7 +138,8 @@ Sample SampleEncoder::encode_chat(const Conversation& conversation) const {
   Sample sample;
   sample.ids = tokenizer_.encode(rendered.text);
   sample.labels = sample.ids;
-  const std::vector<bool> spoken = tokens_in_spans(tokenizer_, sample.ids, rendered.text, rendered.spans);
+  std::vector<bool> spoken = tokens_in_spans(tokenizer_, sample.ids, rendered.text, rendered.spans);
+  if (!chat_->has_generation_blocks()) end_with_the_turn(tokenizer_, sample.ids, spoken);
   for (size_t i = 0; i < spoken.size(); ++i)
     if (!spoken[i]) sample.labels[i] = kIgnored;
   return sample;

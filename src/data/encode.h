@@ -7,7 +7,7 @@
 //
 // A conversation is rendered whole by the chat template and encoded whole, so that the ids are those of serving; then the bytes that the
 // assistant speaks are mapped onto tokens. A token that only partly lies in them (a line break of the prompt merged with the answer's
-// first) belongs to the assistant, as in transformers' assistant masks.
+// first) belongs to the assistant, as in transformers' assistant masks; so does the token that ends the turn, and nothing after it.
 
 #include <cstdint>
 #include <ctime>
