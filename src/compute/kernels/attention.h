@@ -6,8 +6,13 @@
 // sequence's share of the rows: its query i stands at key position key_count − query_count + i, so that a cached past only
 // raises key_count. With causal, query position p sees keys 0 … p; a window w limits that to the last w of them.
 //
-// Blocked over keys with a running maximum and sum (Milakov, Gimelshein 2018; Dao et al. 2022); only the log-sum-exp is saved.
-// A query's result depends on its own segment alone, and on the order of its keys: never on threads or neighbours.
+// Blocked over keys with a running maximum and sum (Milakov, Gimelshein 2018; Dao et al. 2022); only the log-sum-exp is saved. With T
+// float, all is f32: products are chains of fused multiply-adds, exponentials are right to 1.2 ulp.
+//
+// Same bits. On one instruction set and for finite keys and values, what a query gives depends on its own vector, on the keys and values that it
+// sees and on their indices from its segment's key 0, and on nothing else: not on threads, other segments, the other queries of its
+// segment (a prefill whole, in pieces, or token by token), later keys, or paging. Likewise dq, dk and dv depend on their own
+// segment alone. (An infinite or NaN value that a query does not see may still spoil it: a zero weight times it is NaN.)
 
 #include <cstdint>
 #include <span>

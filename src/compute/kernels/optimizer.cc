@@ -15,7 +15,18 @@ constexpr OptimizerKernels kNaive = {ref::adamw<float>, ref::sum_of_squares<floa
 
 }  // namespace
 
-const OptimizerKernels& optimizer_kernels() { return kNaive; }
+const OptimizerKernels& optimizer_kernels() {
+  switch (isa()) {
+    case Isa::kPortable:
+      return kNaive;
+    case Isa::kAvx2:
+      return kAvx2Optimizer;
+    case Isa::kAvx512:
+    case Isa::kAvx512Bf16:
+      return kAvx512Optimizer;
+  }
+  return kNaive;
+}
 
 void adamw(ThreadPool& pool, const AdamWStep& step, int64_t n, const float* gradient, float* parameter, float* m,
            float* v, bf16* shadow) {

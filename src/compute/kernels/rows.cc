@@ -39,6 +39,24 @@ constexpr RowKernels<T> kNaive = {ref::rms_norm_forward<T>,
 
 template <class T>
 const RowKernels<T>& row_kernels() {
+  if constexpr (!std::is_same_v<T, double>) {
+    constexpr bool f32 = std::is_same_v<T, float>;
+    switch (isa()) {
+      case Isa::kPortable:
+        break;
+      case Isa::kAvx2:
+        if constexpr (f32)
+          return kAvx2RowsF32;
+        else
+          return kAvx2RowsBf16;
+      case Isa::kAvx512:
+      case Isa::kAvx512Bf16:
+        if constexpr (f32)
+          return kAvx512RowsF32;
+        else
+          return kAvx512RowsBf16;
+    }
+  }
   return kNaive<T>;
 }
 

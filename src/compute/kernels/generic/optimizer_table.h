@@ -13,6 +13,7 @@ struct OptimizerKernels {
   double (*sum_of_squares)(const float* x, int64_t n);
 };
 
-const OptimizerKernels& optimizer_kernels();  // the table in force
+const OptimizerKernels& optimizer_kernels();                     // the table in force
+extern const OptimizerKernels kAvx2Optimizer, kAvx512Optimizer;  // what isa/*_optimizer.cc offer
 
 }  // namespace sedum

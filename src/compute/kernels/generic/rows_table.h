@@ -39,4 +39,8 @@ struct RowKernels {
 template <class T>
 const RowKernels<T>& row_kernels();
 
+// What isa/*_rows.cc offer.
+extern const RowKernels<float> kAvx2RowsF32, kAvx512RowsF32;
+extern const RowKernels<bf16> kAvx2RowsBf16, kAvx512RowsBf16;
+
 }  // namespace sedum

@@ -1,0 +1,151 @@
+#pragma once
+// Small matrix products over packed f32 operands that live in L1 and L2, and the packing: all that attention is made of.
+
+namespace sedum {
+namespace SEDUM_ISA_NAMESPACE {
+namespace attention {
+
+// Every index of the sums is a constant from the start: GCC 12 spills them otherwise.
+template <int N, class F>
+SEDUM_INLINE void unroll(F&& f) {
+  [&]<int... I>(std::integer_sequence<int, I...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, I>{}), ...);
+  }
+  (std::make_integer_sequence<int, N>{});
+}
+
+// A(r, k) = p[r · row + k · step]: rows of a matrix or, with row 1, columns.
+struct Broadcast {
+  const float* p;
+  int64_t row, step;
+};
+struct Lanes {
+  const float* p;
+  int64_t stride;
+};
+struct Sums {
+  float* p;
+  int64_t stride;
+  bool resume;
+};
+
+// c (kRows × kVectors · kLanes) = [c +] Σ_k a(r, k) · b(k, :). Each result is one chain of multiply-adds in the order of k, whatever the
+// tile's size: the same bits for one row and for many, for one sum and for the same in parts.
+template <int kRows, int kVectors>
+SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes b, Sums c) {
+  Vec sum[kRows][kVectors];
+  unroll<kRows>([&](auto r) __attribute__((always_inline)) {
+    unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+      sum[r][v] = c.resume ? load(c.p + r * c.stride + v * kLanes) : zero();
+    });
+  });
+  for (int64_t k = 0; k < depth; ++k) {
+    Vec line[kVectors];
+    unroll<kVectors>([&](auto v) __attribute__((always_inline)) { line[v] = load(b.p + v * kLanes); });
+    unroll<kRows>([&](auto r) __attribute__((always_inline)) {
+      const Vec x = broadcast(a.p[r * a.row]);
+      unroll<kVectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = fma(x, line[v], sum[r][v]); });
+    });
+    a.p += a.step, b.p += b.stride;
+  }
+  unroll<kRows>([&](auto r) __attribute__((always_inline)) {
+    unroll<kVectors>([&](auto v) __attribute__((always_inline)) { store(c.p + r * c.stride + v * kLanes, sum[r][v]); });
+  });
+}
+
+// 6 rows by 4 vectors fill 32 registers, by 2 vectors 16; with few rows more vectors hide the latency of the chains.
+constexpr int kTileRows = 6;
+constexpr int tile_vectors(int rows) { return kLanes == 16 || rows <= 2 ? 4 : 2; }
+
+template <int kRows>
+void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, Lanes b, Sums c) {
+  constexpr int kMost = tile_vectors(kRows);
+  for (; vectors >= kMost; vectors -= kMost) {
+    tile<kRows, kMost>(depth, a, b, c);
+    b.p += kMost * kLanes, c.p += kMost * kLanes;
+  }
+  if (kMost > 3 && vectors == 3) return tile<kRows, 3>(depth, a, b, c);
+  if (kMost > 2 && vectors == 2) return tile<kRows, 2>(depth, a, b, c);
+  if (vectors == 1) tile<kRows, 1>(depth, a, b, c);
+}
+
+// At most kTileRows rows.
+inline void multiply(int64_t rows, int64_t vectors, int64_t depth, Broadcast a, Lanes b, Sums c) {
+  switch (rows) {
+    case 1:
+      return multiply_rows<1>(vectors, depth, a, b, c);
+    case 2:
+      return multiply_rows<2>(vectors, depth, a, b, c);
+    case 3:
+      return multiply_rows<3>(vectors, depth, a, b, c);
+    case 4:
+      return multiply_rows<4>(vectors, depth, a, b, c);
+    case 5:
+      return multiply_rows<5>(vectors, depth, a, b, c);
+    default:
+      return multiply_rows<6>(vectors, depth, a, b, c);
+  }
+}
+
+SEDUM_INLINE int64_t padded(int64_t dim) { return (dim + kLanes - 1) / kLanes * kLanes; }
+
+// Where a block's keys (or values) stand. Beyond the last key it is repeated: what is computed from it is masked.
+template <class K>
+struct KeyBlock {
+  const K* rows[kKeyBlock];
+};
+template <class K>
+void find_keys(const AttentionShape& shape, const KeysValues& kv, const AttentionSegment& segment, const void* base,
+               int kv_head, int64_t at, int n, KeyBlock<K>& block) {
+  const K* p = static_cast<const K*>(base);
+  if (kv.page_size == 0) {
+    p += (segment.key_begin + at) * kv.row_stride + kv_head * shape.head_dim;
+    for (int j = 0; j < n; ++j) block.rows[j] = p + j * kv.row_stride;
+  } else {
+    const int32_t* page = segment.pages + at / kv.page_size;
+    for (int j = 0, slot = int(at % kv.page_size); j < n; ++page, slot = 0) {
+      const K* row = p + *page * kv.page_stride + (int64_t(kv_head) * kv.page_size + slot) * shape.head_dim;
+      for (; j < n && slot < kv.page_size; ++j, ++slot, row += shape.head_dim) block.rows[j] = row;
+    }
+  }
+  for (int j = n; j < kKeyBlock; ++j) block.rows[j] = block.rows[n - 1];
+}
+
+// to (padded(dim), kKeyBlock): a dimension's values of all keys side by side.
+template <class K>
+void pack_transposed(const KeyBlock<K>& block, int64_t dim, float* to) {
+  for (int j = 0; j < kKeyBlock; j += kLanes) {
+    for (int64_t d = 0; d < dim; d += kLanes) {
+      Vec lines[kLanes];
+      if (d + kLanes <= dim) {
+        unroll<kLanes>([&](auto l) __attribute__((always_inline)) { lines[l] = load(block.rows[j + l] + d); });
+      } else {
+        const Part part{int(dim - d)};
+        unroll<kLanes>([&](auto l) __attribute__((always_inline)) { lines[l] = load(block.rows[j + l] + d, part); });
+      }
+      transpose(lines);
+      unroll<kLanes>([&](auto l) __attribute__((always_inline)) { store(to + (d + l) * kKeyBlock + j, lines[l]); });
+    }
+  }
+}
+
+// One vector as f32, zeros up to the padded length.
+template <class K>
+SEDUM_INLINE void pack_row(const K* from, int64_t dim, float* to) {
+  for_vectors(dim, [&](int64_t d, auto part) { store(to + d, load(from + d, part)); });
+}
+// to (kKeyBlock, padded(dim)).
+template <class K>
+void pack_rows(const KeyBlock<K>& block, int n, int64_t dim, float* to) {
+  for (int j = 0; j < n; ++j, to += padded(dim)) pack_row(block.rows[j], dim, to);
+}
+
+SEDUM_INLINE Vec capped_tanh(Vec scaled, float soft_cap) { return tanh(scaled / broadcast(soft_cap)); }
+
+SEDUM_INLINE Vec load_up_to(const float* p, int64_t n) {
+  return n >= kLanes ? load(p) : n > 0 ? load(p, Part{int(n)}) : zero();
+}
+
+}  // namespace attention
+}  // namespace SEDUM_ISA_NAMESPACE
+}  // namespace sedum

@@ -1,0 +1,23 @@
+// See avx512_rows.cc on the order of includes.
+#include <cstdint>
+#include <cstring>
+
+#include <immintrin.h>
+
+#include "compute/kernels/generic/optimizer_table.h"
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx2,fma")
+#define SEDUM_ISA_NAMESPACE avx512
+#include "compute/kernels/simd/avx512.h"
+//
+#include "compute/kernels/simd/math.h"
+//
+#include "compute/kernels/generic/optimizer.h"
+#pragma GCC pop_options
+
+namespace sedum {
+
+const OptimizerKernels kAvx512Optimizer = {avx512::optimizer::adamw, avx512::optimizer::sum_of_squares};
+
+}  // namespace sedum
