@@ -112,6 +112,9 @@ def main():
     # Case mappings change less than letters are added; Python's own str knows the special casings.
     out.append(array("CaseMapping", "kUpper", braces(cases(str.upper))))
     out.append(array("CaseMapping", "kLower", braces(cases(str.lower))))
+    titles = [(ord(c), *([ord(t) for t in c.title()] + [0, 0])[:3]) for c in map(chr, range(LIMIT)) if c.title() != c.upper() and not 0xD800 <= ord(c) < 0xE000]
+    out.append(array("CaseMapping", "kTitle", braces(titles)))  # where it is not the upper case
+    out.append(f"const int kTitleCount = {len(titles)};")
     out.append(f"const int kDecompositionCount = {len(entries)}, kCompositionCount = {len(pairs)};")
     out.append(f"const int kUpperCount = {len(cases(str.upper))}, kLowerCount = {len(cases(str.lower))};")
     out.append("// clang-format on\n\n}  // namespace sedum::unicode::tables\n")

@@ -121,6 +121,13 @@ std::string to_upper(std::string_view text) {
   });
 }
 
+std::string to_title(std::string_view text) {
+  return map_characters(text, [](Decoded c, size_t, std::string& out) {
+    return append_case(tables::kTitle, tables::kTitleCount, c.code, out) ||
+           append_case(tables::kUpper, tables::kUpperCount, c.code, out);
+  });
+}
+
 std::string replace_invalid(std::string_view text) {
   std::string out;
   out.reserve(text.size());

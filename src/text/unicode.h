@@ -90,6 +90,7 @@ inline bool is_word(char32_t code) { return uint8_t(category(code) - Lu) <= Pc -
 
 std::string to_lower(std::string_view text);  // full mappings, with the final sigma
 std::string to_upper(std::string_view text);
+std::string to_title(std::string_view text);  // every character, as at the beginning of a word
 
 // Normal form C (UAX #15). Text that is normal already costs one pass.
 std::string nfc(std::string_view text);

@@ -33,6 +33,7 @@ struct CaseMapping {
   char32_t code, to[3];
 };
 extern const CaseMapping kUpper[], kLower[];
-extern const int kDecompositionCount, kCompositionCount, kUpperCount, kLowerCount;
+extern const CaseMapping kTitle[];  // where it is not the upper case
+extern const int kDecompositionCount, kCompositionCount, kUpperCount, kLowerCount, kTitleCount;
 
 }  // namespace sedum::unicode::tables

@@ -76,11 +76,15 @@ Value f_round(Interpreter& in, const Value& v, const Arguments& a) {
   const std::string method = given(args[1]) ? in.text(args[1]) : "common";
   if (!v.is_number()) in.fail("type " + type_name(v) + " cannot be rounded");
   if (precision < -300 || precision > 300) in.fail("round: precision is out of range");
+  if (v.is_integral() && method == "common" && precision >= 0) return Value(v.as_int());
   const double scale = std::pow(10.0, double(precision));
   if (method == "ceil") return Value(std::ceil(v.as_double() * scale) / scale);
   if (method == "floor") return Value(std::floor(v.as_double() * scale) / scale);
   if (method != "common") in.fail("round: the method must be common, ceil or floor");
-  if (precision < 0) return Value(std::nearbyint(v.as_double() * scale) / scale);
+  if (precision < 0) {
+    const double rounded = std::nearbyint(v.as_double() * scale) / scale;
+    return v.is_integral() ? Value(int64_t(rounded)) : Value(rounded);
+  }
   char digits[1000];  // printf rounds the exact decimal value, as Python does
   std::snprintf(digits, sizeof(digits), "%.*f", int(precision), v.as_double());
   return Value(std::strtod(digits, nullptr));
@@ -222,7 +226,7 @@ Value f_urlencode(Interpreter& in, const Value& v, const Arguments& a) {
     for (const Value& item : in.iterate(v))
       pairs.emplace_back(in.item(item, Value(int64_t{0})), in.item(item, Value(int64_t{1})));
   for (const auto& [key, value] : pairs)
-    out += (out.empty() ? "" : "&") + url_quote(in.text(key), "") + "=" + url_quote(in.text(value), "");
+    out += (out.empty() ? "" : "&") + url_quote(in.text(key), "", true) + "=" + url_quote(in.text(value), "", true);
   return in.string(out);
 }
 

@@ -416,6 +416,7 @@ Value Interpreter::item(const Value& v, const Value& key) {
 Value Interpreter::slice(const Value& v, const Value& start, const Value& stop, const Value& step_value) {
   const bool sliceable = v.is_string() || (v.is(Type::kSequence) && v.as_sequence()->kind != Sequence::kGenerator);
   if (v.is_undefined()) return attribute(v, "");
+  if (v.is(Type::kDict)) fail("unhashable type: 'slice'");
   if (!sliceable)
     return Value(Undefined{std::make_shared<const std::string>("'" + type_name(v) + "' cannot be sliced")});
   const auto given = [](const Value& x) { return !x.is_none() && !x.is_undefined(); };

@@ -321,7 +321,8 @@ class ExpressionParser {
     if (token.text == ".") {
       if (current().type == TokenType::kName) return make(kAttribute, token.line, next().text, std::move(e));
       if (current().type != TokenType::kInteger) fail("expected a name or a number after '.'");
-      ExprPtr index = constant(Value(integer(current().text)), next().line);
+      ExprPtr index = constant(Value(integer(current().text)), token.line);
+      next();
       return make(kItem, token.line, "", std::move(e), std::move(index));
     }
     std::vector<ExprPtr> keys;

@@ -37,13 +37,18 @@ bool ends_line(char32_t code) {
 std::string capitalize(std::string_view text) {
   if (text.empty()) return "";
   const size_t first = byte_offset(text, 1);
-  return unicode::to_upper(text.substr(0, first)) + unicode::to_lower(text.substr(first));
+  return unicode::to_title(text.substr(0, first)) + unicode::to_lower(text.substr(first));
 }
 
 std::string title_words(std::string_view text) {
   std::string out;
   std::string word;
-  const auto flush = [&] { out += capitalize(word), word.clear(); };
+  const auto flush = [&] {
+    const size_t first = byte_offset(word, 1);
+    out += unicode::to_upper(std::string_view(word).substr(0, first)) +
+           unicode::to_lower(std::string_view(word).substr(first));
+    word.clear();
+  };
   each(text, [&](char32_t code, std::string_view bytes) {
     const bool cuts =
         code < 0x80 ? is_python_space(code) || std::string_view("-({[<").find(char(code)) != std::string_view::npos
@@ -61,7 +66,7 @@ std::string title_case(std::string_view text) {
   std::string out;
   bool inside = false;
   each(text, [&](char32_t code, std::string_view bytes) {
-    out += inside ? unicode::to_lower(bytes) : unicode::to_upper(bytes);
+    out += inside ? unicode::to_lower(bytes) : unicode::to_title(bytes);
     inside = is_cased(code);
   });
   return out;
@@ -101,9 +106,13 @@ std::string escape_html(std::string_view text) {
   return out;
 }
 
-std::string url_quote(std::string_view text, std::string_view safe) {
+std::string url_quote(std::string_view text, std::string_view safe, bool plus) {
   std::string out;
   for (char c : text) {
+    if (plus && c == ' ') {
+      out += '+';
+      continue;
+    }
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
                        std::string_view("_.-~").find(c) != std::string_view::npos;
     if (plain || safe.find(c) != std::string_view::npos) {
@@ -162,7 +171,7 @@ std::vector<std::string> split_space(std::string_view text, int64_t max_splits) 
   std::vector<std::string> parts;
   for (text = strip_left(text); !text.empty(); text = strip_left(text)) {
     if (max_splits >= 0 && int64_t(parts.size()) >= max_splits) {
-      parts.emplace_back(strip_right(text));
+      parts.emplace_back(text);
       break;
     }
     size_t end = 0;
@@ -185,8 +194,7 @@ std::vector<std::string> split_space_right(std::string_view text, int64_t max_sp
     text = strip_right(text);
     text.remove_suffix(words[words.size() - 1 - size_t(i)].size());
   }
-  std::vector<std::string> parts{std::string(strip_left(strip_right(text)))};
-  parts[0] = std::string(strip_right(text));
+  std::vector<std::string> parts{std::string(strip_right(text))};
   parts.insert(parts.end(), words.end() - max_splits, words.end());
   return parts;
 }

@@ -17,7 +17,7 @@ std::string title_words(std::string_view text);  // the filter `title`
 std::string title_case(std::string_view text);   // str.title
 std::string swap_case(std::string_view text);
 std::string escape_html(std::string_view text);
-std::string url_quote(std::string_view text, std::string_view safe);
+std::string url_quote(std::string_view text, std::string_view safe, bool plus = false);  // plus: for a space
 bool is_lower(std::string_view text);
 bool is_upper(std::string_view text);
 
