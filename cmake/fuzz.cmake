@@ -1,0 +1,10 @@
+# Instruments everything that is added after this for coverage-guided fuzzing; fuzz/CMakeLists.txt makes the programs.
+if(CMAKE_CXX_COMPILER_ID MATCHES Clang)
+  set(SEDUM_LIBFUZZER ON)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+else()
+  add_library(sedum_coverage STATIC ${PROJECT_SOURCE_DIR}/fuzz/coverage.cc)
+  target_include_directories(sedum_coverage PUBLIC ${PROJECT_SOURCE_DIR})
+  add_compile_options(-fsanitize-coverage=trace-pc)
+  link_libraries(sedum_coverage)
+endif()
