@@ -33,10 +33,16 @@ namespace block {
 inline void nibbles_to(const uint8_t* qs, int bytes, uint8_t* q) {
   for (int i = 0; i < bytes; ++i) q[i] = qs[i] & 15, q[i + bytes] = qs[i] >> 4;
 }
+// Bit i of 32 becomes bit 4 of q[i]. Eight at once: a byte is repeated, byte i keeps its bit i, and adding 127 carries it to bit 7.
+// The scalar loop took three quarters of the time in which Q5_0 is repacked.
 inline void fifth_bits_to(const uint8_t* qh, uint8_t* q) {
-  uint32_t bits;
-  std::memcpy(&bits, qh, 4);
-  for (int i = 0; i < 32; ++i) q[i] |= uint8_t((bits >> i & 1) << 4);
+  for (int i = 0; i < 4; ++i) {
+    const uint64_t chosen = qh[i] * 0x0101010101010101u & 0x8040201008040201u;
+    uint64_t eight;
+    std::memcpy(&eight, q + 8 * i, 8);
+    eight |= (chosen + 0x7f7f7f7f7f7f7f7fu) >> 3 & 0x1010101010101010u;
+    std::memcpy(q + 8 * i, &eight, 8);
+  }
 }
 // The inverses. Both clear what was there.
 inline void nibbles_from(const uint8_t* q, int bytes, uint8_t* qs) {

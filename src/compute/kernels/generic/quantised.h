@@ -21,6 +21,10 @@ SEDUM_INLINE inline void unroll(F f) {
   unroll_over(std::make_integer_sequence<int, N>{}, f);
 }
 
+// Makes the compiler forget what it knows of a pointer (V::hide: of a register), so that it neither keeps broadcasts from one use to
+// the next nor turns chains of sums into trees: both end in spills, and the loads are free.
+SEDUM_INLINE inline void hide(const uint8_t*& p) { asm volatile("" : "+r"(p)); }
+
 // Bytes ahead in the weight stream. Spread over the blocks: 53 lines at once for each record of Q6_K left it at 43 % of the read
 // bandwidth, spread it reached 81 %.
 constexpr int kAhead = 4096;
@@ -86,13 +90,15 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
       for (int i = 0; i < kShare; ++i) __builtin_prefetch(record + P::kBytes / kSteps * step + kAhead + 64 * i);
       const float* const scale = reinterpret_cast<const float*>(a);
       const float* const sum = scale + R;
-      const int32_t* const start = reinterpret_cast<const int32_t*>(a) + (kParts == 1 ? 2 : 3) * R;
+      const uint8_t* start = a + (kParts == 1 ? 8 : 12) * R;
       const uint8_t* const quads = a + R * kActivationHead;
       unroll<kRegisters>([&](auto c) SEDUM_INLINE {
         unroll<kParts>([&](auto part) SEDUM_INLINE {
           I dot[R];
+          hide(start);
           unroll<R>([&](auto r) SEDUM_INLINE {
-            dot[r] = B::kZero ? V::template shifted<log2_of(B::kZero)>(start[part * R + r]) : V::zero_integers();
+            const int32_t* const minus_sum = reinterpret_cast<const int32_t*>(start) + part * R + r;
+            dot[r] = B::kZero ? V::template shifted<log2_of(B::kZero)>(*minus_sum) : V::zero_integers();
           });
           V::template dots<kTop, kGroups * part, kGroups>(
               dot, [&](auto g) SEDUM_INLINE { return W::template line<decltype(g)::value>(record, step, c); }, quads);
@@ -115,30 +121,34 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
 }
 
 // Without VNNI: u8 × s8 pairs are summed in 16 bits, with saturation, so only as many lines as cannot saturate (activations are
-// within ±127) are added up there. Bytes up to 255 reach the bound with a single product: even and odd bytes go separately.
-template <class V, int kTop, int kFirst, int kCount, int R, class Line>
+// within ±127) are added up there. Bytes up to 255 go as two nibbles, the upper ones times 16.
+template <class V, int kTop, int kFirst, int kCount, int kFactor = 1, int R, class Line>
 SEDUM_INLINE inline void dots_in_16_bits(typename V::I (&dot)[R], Line line, const uint8_t* quads) {
   using I = typename V::I;
-  constexpr int kFit = kTop > 127 ? 1 : 32767 / (2 * kTop * 127), kLines = kFit < kCount ? kFit : kCount;
-  static_assert(kCount % kLines == 0);
-  unroll<kCount / kLines>([&](auto n) SEDUM_INLINE {
-    I sum[R];
-    unroll<kLines>([&](auto i) SEDUM_INLINE {
-      constexpr int g = kFirst + decltype(n)::value * kLines + decltype(i)::value;
-      const I w = line(std::integral_constant<int, g>{});
-      unroll<R>([&](auto r) SEDUM_INLINE {
-        const I x = V::broadcast_quad(quads + (g * R + r) * 4);
-        if constexpr (kTop > 127) {
-          dot[r] = V::add(dot[r], V::sum_pairs(V::multiply_pairs(V::even_bytes(w), x)));
-          sum[r] = V::multiply_pairs(V::odd_bytes(w), x);
-        } else {
-          const I product = V::multiply_pairs(w, x);
+  if constexpr (kTop > 127) {
+    dots_in_16_bits<V, 15, kFirst, kCount, 1>(
+        dot, [&](auto g) SEDUM_INLINE { return V::template nibbles<0>(line(g)); }, quads);
+    asm volatile("" ::: "memory");  // or eight lines stay in registers for the second pass
+    dots_in_16_bits<V, 15, kFirst, kCount, 16>(
+        dot, [&](auto g) SEDUM_INLINE { return V::template nibbles<1>(line(g)); }, quads);
+  } else {
+    constexpr int kFit = 32767 / (2 * kTop * 127), kLines = kFit < kCount ? kFit : kCount;
+    static_assert(kCount % kLines == 0);
+    hide(quads);
+    unroll<kCount / kLines>([&](auto n) SEDUM_INLINE {
+      I sum[R];
+      unroll<kLines>([&](auto i) SEDUM_INLINE {
+        constexpr int g = kFirst + decltype(n)::value * kLines + decltype(i)::value;
+        const I w = line(std::integral_constant<int, g>{});
+        unroll<R>([&](auto r) SEDUM_INLINE {
+          const I product = V::multiply_pairs(w, V::broadcast_quad(quads + (g * R + r) * 4));
           sum[r] = i == 0 ? product : V::add_16(sum[r], product);
-        }
+          V::hide(sum[r]);
+        });
       });
+      unroll<R>([&](auto r) SEDUM_INLINE { dot[r] = V::add(dot[r], V::template sum_pairs<kFactor>(sum[r])); });
     });
-    unroll<R>([&](auto r) SEDUM_INLINE { dot[r] = V::add(dot[r], V::sum_pairs(sum[r])); });
-  });
+  }
 }
 
 // The quantisation of ref::quantise_block, in the layout of quantised_panel.h. V::quantise_32 gives 32 bytes and the sums of their

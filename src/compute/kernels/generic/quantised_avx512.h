@@ -53,11 +53,13 @@ struct QuantisedAvx512 {
     return _mm512_set1_epi32(*reinterpret_cast<const int32_t*>(p));
   }
   static SEDUM_INLINE I multiply_pairs(I u8, I s8) { return _mm512_maddubs_epi16(u8, s8); }
-  static SEDUM_INLINE I sum_pairs(I x) { return _mm512_madd_epi16(x, _mm512_set1_epi16(1)); }
+  template <int kFactor>
+  static SEDUM_INLINE I sum_pairs(I x) {
+    return _mm512_madd_epi16(x, _mm512_set1_epi16(kFactor));
+  }
+  static SEDUM_INLINE void hide(I& x) { asm("" : "+v"(x)); }
   static SEDUM_INLINE I add(I a, I b) { return _mm512_add_epi32(a, b); }
   static SEDUM_INLINE I add_16(I a, I b) { return _mm512_add_epi16(a, b); }
-  static SEDUM_INLINE I even_bytes(I x) { return _mm512_and_si512(x, _mm512_set1_epi16(0x00ff)); }
-  static SEDUM_INLINE I odd_bytes(I x) { return _mm512_andnot_si512(_mm512_set1_epi16(0x00ff), x); }
   template <int kTop, int kFirst, int kCount, int R, class Line>
   static SEDUM_INLINE void dots(I (&dot)[R], Line line, const uint8_t* quads) {
     dots_in_16_bits<QuantisedAvx512, kTop, kFirst, kCount>(dot, line, quads);
