@@ -133,6 +133,7 @@ template <class T>
 void fast_forward(ThreadPool& pool, const AttentionKernels<T>& kernels, const AttentionForward<T>& call,
                   std::span<const AttentionSegment> segments) {
   const AttentionShape& shape = call.shape;
+  SEDUM_CHECK(call.kv.dtype == DType::kF32 || call.kv.dtype == DType::kBF16);
   const std::vector<QueryBlock> blocks = query_blocks(shape, segments);
   int64_t longest = 0, most = 0;
   for (const QueryBlock& block : blocks) {
@@ -165,6 +166,7 @@ void fast_forward(ThreadPool& pool, const AttentionKernels<T>& kernels, const At
 template <class T>
 void fast_backward(ThreadPool& pool, const AttentionKernels<T>& kernels, const AttentionBackward<T>& call,
                    std::span<const AttentionSegment> segments) {
+  SEDUM_CHECK(call.kv.dtype == DType::kF32 || call.kv.dtype == DType::kBF16);
   const int64_t heads = call.shape.num_heads, kv_heads = call.shape.num_key_value_heads;
   std::vector<int64_t> offsets;  // of each segment's partial sums
   int64_t partials = 0, scratch = 0;

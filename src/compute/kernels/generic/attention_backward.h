@@ -124,10 +124,10 @@ void pack_keys(const AttentionShape& shape, const KeysValues& kv, const Attentio
                int64_t key, int n, const BackwardScratch& s) {
   KeyBlock<K> where;
   find_keys(shape, kv, segment, kv.keys, kv_head, key, n, where);
-  pack_transposed(where, shape.head_dim, s.keys_t);
-  pack_rows(where, n, shape.head_dim, s.keys);
+  pack_transposed(where, where, shape.head_dim, s.keys_t);
+  pack_rows(where, where, n, shape.head_dim, s.keys);
   find_keys(shape, kv, segment, kv.values, kv_head, key, n, where);
-  pack_transposed(where, shape.head_dim, s.values_t);
+  pack_transposed(where, where, shape.head_dim, s.values_t);
 }
 
 template <class T>

@@ -115,15 +115,9 @@ inline void exponentiate(const RowTile& tile, int64_t dim, float* scores, const 
   }
 }
 
-template <class K>
-void attend_keys(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t key, int n,
-                 const ForwardScratch& scratch, State state) {
+inline void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n,
+                         const ForwardScratch& scratch, State state) {
   const int64_t dim = shape.head_dim, stride = padded(dim), rows = rows_of(shape, block.end - block.begin);
-  KeyBlock<K> where;
-  find_keys(shape, kv, block.segment, kv.keys, block.kv_head, key, n, where);
-  pack_transposed(where, dim, scratch.keys);
-  find_keys(shape, kv, block.segment, kv.values, block.kv_head, key, n, where);
-  pack_rows(where, n, dim, scratch.values);
   for (int64_t first = 0; first < rows; first += kTileRows) {
     const RowTile tile =
         row_tile(shape, block, first, int(rows - first < kTileRows ? rows - first : kTileRows), key, n);
@@ -140,21 +134,42 @@ void attend_keys(const AttentionShape& shape, const KeysValues& kv, const QueryB
   }
 }
 
-// The state of a block's rows after the keys of one chunk, from nothing.
+// The state of a block's rows after the keys of one chunk, from nothing. While a block of keys is packed the next one is fetched, or
+// decoding would wait for memory and then for arithmetic.
+template <class K>
+void attend_keys(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t chunk,
+                 const ForwardScratch& scratch, State state) {
+  clear(shape, state, rows_of(shape, block.end - block.begin));
+  const int64_t first = ref::visible_keys(shape, block.segment, block.begin).begin / kKeyBlock * kKeyBlock;
+  const int64_t end = ref::visible_keys(shape, block.segment, block.end - 1).end;
+  int64_t key = chunk * kKeyChunk > first ? chunk * kKeyChunk : first;
+  const int64_t chunk_end = (chunk + 1) * kKeyChunk < end ? (chunk + 1) * kKeyChunk : end;
+  if (key >= chunk_end) return;
+  KeyBlock<K> keys[2], values[2];
+  const auto find = [&](int64_t at, int slot) {
+    const int64_t left = block.segment.key_count - at;
+    const int n = int(left < kKeyBlock ? left : kKeyBlock);
+    find_keys(shape, kv, block.segment, kv.keys, block.kv_head, at, n, keys[slot]);
+    find_keys(shape, kv, block.segment, kv.values, block.kv_head, at, n, values[slot]);
+    return n;
+  };
+  int n = find(key, 0);
+  for (int slot = 0; key < chunk_end; key += kKeyBlock, slot ^= 1) {
+    const bool more = key + kKeyBlock < end;
+    const int next = more ? slot ^ 1 : slot, next_n = more ? find(key + kKeyBlock, next) : 0;
+    pack_transposed(keys[slot], keys[next], shape.head_dim, scratch.keys);
+    pack_rows(values[slot], values[next], n, shape.head_dim, scratch.values);
+    attend_block(shape, block, key, n, scratch, state);
+    n = next_n;
+  }
+}
+
 inline void attend_chunk(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t chunk,
                          const ForwardScratch& scratch, State state) {
-  clear(shape, state, rows_of(shape, block.end - block.begin));
-  const int64_t begin = ref::visible_keys(shape, block.segment, block.begin).begin;
-  const int64_t end = ref::visible_keys(shape, block.segment, block.end - 1).end;
-  for (int64_t key = chunk * kKeyChunk; key < (chunk + 1) * kKeyChunk && key < end; key += kKeyBlock) {
-    if (key + kKeyBlock <= begin) continue;
-    const int64_t left = block.segment.key_count - key;
-    const int n = int(left < kKeyBlock ? left : kKeyBlock);
-    if (kv.dtype == DType::kBF16)
-      attend_keys<bf16>(shape, kv, block, key, n, scratch, state);
-    else
-      attend_keys<float>(shape, kv, block, key, n, scratch, state);
-  }
+  if (kv.dtype == DType::kBF16)
+    attend_keys<bf16>(shape, kv, block, chunk, scratch, state);
+  else
+    attend_keys<float>(shape, kv, block, chunk, scratch, state);
 }
 
 // What is known after more keys: `next` added to `state`.

@@ -111,20 +111,40 @@ void find_keys(const AttentionShape& shape, const KeysValues& kv, const Attentio
   for (int j = n; j < kKeyBlock; ++j) block.rows[j] = block.rows[n - 1];
 }
 
-// to (padded(dim), kKeyBlock): a dimension's values of all keys side by side.
+// One vector of 32-bit lanes from each of kLanes rows, turned. bf16 is turned in pairs, which halves the shuffles.
 template <class K>
-void pack_transposed(const KeyBlock<K>& block, int64_t dim, float* to) {
+SEDUM_INLINE void transpose_step(const KeyBlock<K>& block, int j, int64_t d, float* to) {
+  Vec lines[kLanes];
+  unroll<kLanes>([&](auto l) __attribute__((always_inline)) {
+    lines[l] = load(reinterpret_cast<const float*>(block.rows[j + l] + d));
+  });
+  transpose(lines);
+  unroll<kLanes>([&](auto l) __attribute__((always_inline)) {
+    if constexpr (sizeof(K) == 4) {
+      store(to + (d + l) * kKeyBlock + j, lines[l]);
+    } else {
+      store(to + (d + 2 * l) * kKeyBlock + j, even_of_pairs(lines[l]));
+      store(to + (d + 2 * l + 1) * kKeyBlock + j, odd_of_pairs(lines[l]));
+    }
+  });
+}
+
+// to (padded(dim), kKeyBlock): a dimension's values of all keys side by side. Meanwhile the next block is fetched.
+template <class K>
+void pack_transposed(const KeyBlock<K>& block, const KeyBlock<K>& next, int64_t dim, float* to) {
+  constexpr int64_t kStep = kLanes * 4 / sizeof(K);
   for (int j = 0; j < kKeyBlock; j += kLanes) {
-    for (int64_t d = 0; d < dim; d += kLanes) {
+    int64_t d = 0;
+    for (; d + kStep <= dim; d += kStep) {
+      for (int l = 0; l < kLanes; ++l) __builtin_prefetch(next.rows[j + l] + d);
+      transpose_step(block, j, d, to);
+    }
+    for (; d < dim; d += kLanes) {
       Vec lines[kLanes];
-      if (d + kLanes <= dim) {
-        unroll<kLanes>([&](auto l) __attribute__((always_inline)) { lines[l] = load(block.rows[j + l] + d); });
-      } else {
-        const Part part{int(dim - d)};
-        unroll<kLanes>([&](auto l) __attribute__((always_inline)) { lines[l] = load(block.rows[j + l] + d, part); });
-      }
+      const Part part{int(dim - d < kLanes ? dim - d : kLanes)};
+      for (int l = 0; l < kLanes; ++l) lines[l] = load(block.rows[j + l] + d, part);
       transpose(lines);
-      unroll<kLanes>([&](auto l) __attribute__((always_inline)) { store(to + (d + l) * kKeyBlock + j, lines[l]); });
+      for (int l = 0; l < kLanes; ++l) store(to + (d + l) * kKeyBlock + j, lines[l]);
     }
   }
 }
@@ -134,10 +154,13 @@ template <class K>
 SEDUM_INLINE void pack_row(const K* from, int64_t dim, float* to) {
   for_vectors(dim, [&](int64_t d, auto part) { store(to + d, load(from + d, part)); });
 }
-// to (kKeyBlock, padded(dim)).
+// to (kKeyBlock, padded(dim)). Meanwhile the next block is fetched.
 template <class K>
-void pack_rows(const KeyBlock<K>& block, int n, int64_t dim, float* to) {
-  for (int j = 0; j < n; ++j, to += padded(dim)) pack_row(block.rows[j], dim, to);
+void pack_rows(const KeyBlock<K>& block, const KeyBlock<K>& next, int n, int64_t dim, float* to) {
+  for (int j = 0; j < n; ++j, to += padded(dim)) {
+    for (int64_t d = 0; d < dim; d += int64_t(64 / sizeof(K))) __builtin_prefetch(next.rows[j] + d);
+    pack_row(block.rows[j], dim, to);
+  }
 }
 
 SEDUM_INLINE Vec capped_tanh(Vec scaled, float soft_cap) { return tanh(scaled / broadcast(soft_cap)); }

@@ -37,6 +37,12 @@ SEDUM_INLINE __m128i narrow(Vec v) {
   return _mm_packus_epi32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
 }
 
+// The bf16 in the lower and in the upper half of each 32-bit lane, widened.
+SEDUM_INLINE Vec even_of_pairs(Vec v) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(v), 16)); }
+SEDUM_INLINE Vec odd_of_pairs(Vec v) {
+  return _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(v), _mm256_set1_epi32(int(0xffff0000))));
+}
+
 SEDUM_INLINE Vec load(const float* p, Whole = {}) { return _mm256_loadu_ps(p); }
 SEDUM_INLINE Vec load(const float* p, Part part) { return _mm256_maskload_ps(p, mask_of(part)); }
 SEDUM_INLINE Vec load(const bf16* p, Whole = {}) { return widen(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }

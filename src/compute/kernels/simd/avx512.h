@@ -41,6 +41,12 @@ SEDUM_INLINE __m256i narrow(Vec v) {
   return _mm512_cvtepi32_epi16(_mm512_mask_mov_epi32(rounded, _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), quiet));
 }
 
+// The bf16 in the lower and in the upper half of each 32-bit lane, widened.
+SEDUM_INLINE Vec even_of_pairs(Vec v) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(v), 16)); }
+SEDUM_INLINE Vec odd_of_pairs(Vec v) {
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(v), _mm512_set1_epi32(int(0xffff0000))));
+}
+
 SEDUM_INLINE Vec load(const float* p, Whole = {}) { return _mm512_loadu_ps(p); }
 SEDUM_INLINE Vec load(const float* p, Part part) { return _mm512_maskz_loadu_ps(mask_of(part), p); }
 SEDUM_INLINE Vec load(const bf16* p, Whole = {}) {
