@@ -98,7 +98,7 @@ void ZipFile::inflate(const Member& member, std::string_view packed,
   } end{stream};
   stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
   stream.avail_in = uInt(packed.size());  // below 4 GiB: the field has 32 bits
-  std::string piece(1 << 20, '\0');
+  std::string piece(std::min<uint64_t>(member.size + 1, 1 << 20), '\0');
   uint64_t done = 0;
   for (int state = Z_OK; state != Z_STREAM_END;) {
     stream.next_out = reinterpret_cast<Bytef*>(piece.data());

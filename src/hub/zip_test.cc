@@ -72,12 +72,9 @@ TEST_F(ZipTest, DamageNeverCrashes) {
   const std::string whole = make_zip({{"a", numbers(100), true}, {"b", numbers(20), false}});
   for (size_t size = 0; size < whole.size(); ++size) EXPECT_NE(problem(whole.substr(0, size)), "") << size;
   for (size_t at = 0; at < whole.size(); ++at) {
-    for (const char flip : {'\x01', '\x80', '\xff'}) {
-      std::string damaged = whole;
-      damaged[at] ^= flip;
-      problem(damaged);
-      problem(damaged, "b");
-    }
+    std::string damaged = whole;
+    damaged[at] ^= at % 2 ? '\xff' : '\x01';
+    problem(damaged, at % 3 ? "a" : "b");
   }
 }
 

@@ -1,0 +1,36 @@
+#pragma once
+// What OpenAI's API answers when a request cannot be served: a status and an error object.
+//
+//   throw Failure::invalid("temperature", "must be between 0 and 2");
+
+#include <stdexcept>
+#include <string>
+
+#include "http/server.h"
+
+namespace sedum::openai {
+
+struct Failure : std::runtime_error {
+  Failure(int http_status, std::string error_type, const std::string& message, std::string error_param = "",
+          std::string error_code = "")
+      : std::runtime_error(message),
+        status(http_status),
+        type(std::move(error_type)),
+        param(std::move(error_param)),
+        code(std::move(error_code)) {}
+
+  static Failure invalid(const std::string& param, const std::string& message, const std::string& code = "") {
+    return {400, "invalid_request_error", message, param, code};
+  }
+
+  int status;
+  std::string type, param, code;  // "": null
+};
+
+http::Response response(const Failure& failure);
+std::string error_json(const Failure& failure);  // {"error": {"message": …, "type": …, "param": …, "code": …}}
+
+// The failure that belongs to a status which the transport gives by itself.
+Failure from_status(int status, const std::string& message);
+
+}  // namespace sedum::openai

@@ -1,0 +1,123 @@
+#include "serve/openai/fields.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "serve/openai/failure.h"
+
+namespace sedum::openai {
+using nlohmann::json;
+
+json parse_object(std::string_view body) {
+  json value;
+  try {
+    value = json::parse(body);
+  } catch (const json::parse_error& e) {
+    throw Failure::invalid("", fmt::format("the body is not valid JSON: error at byte {}", e.byte), "invalid_json");
+  }
+  if (!value.is_object())
+    throw Failure::invalid("", fmt::format("the body must be a JSON object, it is {}", type_name(value)));
+  return value;
+}
+
+const char* type_name(const json& value) {
+  switch (value.type()) {
+    case json::value_t::null:
+      return "null";
+    case json::value_t::boolean:
+      return "a boolean";
+    case json::value_t::string:
+      return "a string";
+    case json::value_t::array:
+      return "an array";
+    case json::value_t::object:
+      return "an object";
+    case json::value_t::number_float:
+      return "a decimal number";
+    default:
+      return "an integer";
+  }
+}
+
+void Fields::fail(const std::string& name, const std::string& message) const {
+  throw Failure::invalid(path_ + name, path_ + name + " " + message, "invalid_value");
+}
+
+void Fields::wrong_type(const std::string& name, const char* expected, const json& got) const {
+  throw Failure::invalid(path_ + name, fmt::format("{}{} must be {}, it is {}", path_, name, expected, type_name(got)),
+                         "invalid_type");
+}
+
+const json* Fields::find(const char* name) {
+  known_.insert(name);
+  const auto found = object_.find(name);
+  return found == object_.end() || found->is_null() ? nullptr : &*found;
+}
+
+const json& Fields::required(const char* name) {
+  const json* value = find(name);
+  if (!value) throw Failure::invalid(path_ + name, path_ + name + " is required", "missing_required_parameter");
+  return *value;
+}
+
+bool Fields::boolean(const char* name, bool otherwise) {
+  const json* value = find(name);
+  if (value && !value->is_boolean()) wrong_type(name, "a boolean", *value);
+  return value ? value->get<bool>() : otherwise;
+}
+
+double Fields::number(const char* name, double otherwise, Range range) {
+  const json* value = find(name);
+  if (!value) return otherwise;
+  if (!value->is_number()) wrong_type(name, "a number", *value);
+  const double number = value->get<double>();
+  if (!(number >= range.min && number <= range.max)) {
+    fail(name, fmt::format("must be between {} and {}, it is {}", range.min, range.max, number));
+  }
+  return number;
+}
+
+int64_t Fields::integer(const char* name, int64_t otherwise, Range range) {
+  const json* value = find(name);
+  if (!value) return otherwise;
+  const bool whole = value->is_number_integer() ||
+                     (value->is_number_float() && std::trunc(value->get<double>()) == value->get<double>());
+  if (!whole) wrong_type(name, "an integer", *value);
+  const double number = value->get<double>();  // exact enough to compare: bounds are far from 2^53 or at the ends
+  if (!(number >= range.min && number <= range.max)) {
+    fail(name, fmt::format("must be between {:.0f} and {:.0f}, it is {}", range.min, range.max, value->dump()));
+  }
+  return value->is_number_float() ? int64_t(number) : value->get<int64_t>();
+}
+
+std::string Fields::text(const char* name) {
+  const json& value = required(name);
+  if (!value.is_string()) wrong_type(name, "a string", value);
+  return value.get<std::string>();
+}
+
+void Fields::unsupported(const char* name) {
+  const json* value = find(name);
+  if (!value || (value->is_boolean() && !value->get<bool>()) || (value->is_number() && value->get<double>() == 0))
+    return;
+  if ((value->is_structured() || value->is_string()) && (value->empty() || *value == "")) return;
+  throw Failure::invalid(path_ + name, path_ + name + " is not supported by this server", "unsupported_parameter");
+}
+
+void Fields::ignored(std::initializer_list<const char*> names) {
+  for (const char* name : names) known_.insert(name);
+}
+
+void Fields::end() const {
+  for (const auto& [name, value] : object_.items()) {
+    if (known_.count(name)) continue;
+    const std::string near = nearest_name(name, known_);
+    throw Failure::invalid(
+        path_ + name, "unknown field " + path_ + name + (near.empty() ? "" : "; did you mean " + path_ + near + "?"),
+        "unknown_parameter");
+  }
+}
+
+}  // namespace sedum::openai

@@ -1,0 +1,190 @@
+#include "serve/openai/request.h"
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "serve/openai/failure.h"
+
+namespace sedum::openai {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// A valid request, changed.
+std::string chat_with(const std::string& changes) {
+  json body = {{"model", "m"}, {"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
+  body.merge_patch(json::parse(changes));
+  if (changes.find("null") != std::string::npos)
+    body.update(json::parse(changes));  // a patch would take nulls for removals
+  return body.dump();
+}
+
+Failure failure_of(const std::function<void()>& parse) {
+  try {
+    parse();
+  } catch (const Failure& failure) {
+    return failure;
+  }
+  return {0, "", "was accepted"};
+}
+Failure chat_failure(const std::string& changes) {
+  return failure_of([&] { parse_chat(chat_with(changes)); });
+}
+
+TEST(ChatRequest, Defaults) {
+  const ChatRequest request = parse_chat(chat_with("{}"));
+  EXPECT_EQ(request.model, "m");
+  EXPECT_EQ(request.messages.size(), 1u);
+  EXPECT_EQ(request.sampling.temperature, 1);
+  EXPECT_EQ(request.sampling.max_tokens, -1);
+  EXPECT_FALSE(request.seed);
+  EXPECT_FALSE(request.stream);
+}
+
+TEST(ChatRequest, ReadsEveryField) {
+  const ChatRequest request = parse_chat(chat_with(R"({"temperature": 0.5, "top_p": 0.25, "top_k": 40, "min_p": 0.125,
+    "repetition_penalty": 1.5, "max_tokens": 7, "stop": ["a", "b"], "seed": -1, "n": 2, "stream": true, "ignore_eos": true,
+    "stream_options": {"include_usage": true}, "user": "u", "metadata": {"a": "b"}, "store": false, "presence_penalty": 0,
+    "logit_bias": {}, "tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "logprobs": false})"));
+  EXPECT_EQ(request.sampling.temperature, 0.5f);
+  EXPECT_EQ(request.sampling.top_p, 0.25f);
+  EXPECT_EQ(request.sampling.top_k, 40);
+  EXPECT_EQ(request.sampling.min_p, 0.125f);
+  EXPECT_EQ(request.sampling.repetition_penalty, 1.5f);
+  EXPECT_EQ(request.sampling.max_tokens, 7);
+  EXPECT_THAT(request.sampling.stop, ElementsAre("a", "b"));
+  EXPECT_TRUE(request.sampling.ignore_end);
+  EXPECT_EQ(request.seed, ~uint64_t{0});
+  EXPECT_EQ(request.n, 2);
+  EXPECT_TRUE(request.stream);
+  EXPECT_TRUE(request.include_usage);
+}
+
+TEST(ChatRequest, NullIsAbsent) {
+  const ChatRequest request =
+      parse_chat(chat_with(R"({"temperature": null, "stop": null, "max_tokens": null, "seed": null,
+    "stream": null, "stream_options": null, "tools": null, "response_format": null, "n": null, "logit_bias": null})"));
+  EXPECT_EQ(request.sampling.temperature, 1);
+}
+
+TEST(ChatRequest, NewerNames) {
+  EXPECT_EQ(parse_chat(chat_with(R"({"max_completion_tokens": 9})")).sampling.max_tokens, 9);
+  EXPECT_EQ(parse_chat(chat_with(R"({"messages": [{"role": "developer", "content": "x"}]})")).messages[0].role,
+            "system");
+}
+
+TEST(ChatRequest, ContentMayComeInParts) {
+  const ChatRequest request = parse_chat(chat_with(
+      R"({"messages": [{"role": "user", "name": "n", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})"));
+  EXPECT_EQ(request.messages[0].content, "a\nb");
+}
+
+struct Bad {
+  const char *changes, *param, *message;
+};
+
+TEST(ChatRequest, EveryFieldIsChecked) {
+  const Bad cases[] = {
+      {R"({"temperature": "hot"})", "temperature", "must be a number, it is a string"},
+      {R"({"temperature": -0.1})", "temperature", "between 0 and 2, it is -0.1"},
+      {R"({"temperature": 2.1})", "temperature", "between 0 and 2"},
+      {R"({"top_p": 0})", "top_p", "above 0"},
+      {R"({"top_p": 1.5})", "top_p", "between 0 and 1"},
+      {R"({"top_k": 1.5})", "top_k", "an integer, it is a decimal number"},
+      {R"({"top_k": -2})", "top_k", "between -1"},
+      {R"({"min_p": 2})", "min_p", "between 0 and 1"},
+      {R"({"repetition_penalty": 0})", "repetition_penalty", "between 0.01 and 10"},
+      {R"({"max_tokens": 0})", "max_tokens", "between 1 and 2147483647, it is 0"},
+      {R"({"max_tokens": 1e300})", "max_tokens", "between"},
+      {R"({"max_tokens": true})", "max_tokens", "an integer, it is a boolean"},
+      {R"({"max_completion_tokens": -5})", "max_completion_tokens", "between"},
+      {R"({"stop": 3})", "stop", "a string or an array of strings"},
+      {R"({"stop": [3]})", "stop", "a string or an array of strings"},
+      {R"({"stop": ""})", "stop", "empty"},
+      {R"({"stop": ["1","2","3","4","5","6","7","8","9","10","11","12","13","14","15","16","17"]})", "stop",
+       "at most 16"},
+      {R"({"seed": "1"})", "seed", "an integer"},
+      {R"({"seed": 1e30})", "seed", "between"},
+      {R"({"n": 0})", "n", "between 1 and 16"},
+      {R"({"n": 17})", "n", "between 1 and 16"},
+      {R"({"stream": 1})", "stream", "a boolean"},
+      {R"({"stream_options": {"include_usage": true}})", "stream_options", "only allowed when stream"},
+      {R"({"stream": true, "stream_options": []})", "stream_options", "an object"},
+      {R"({"stream": true, "stream_options": {"include_usages": true}})", "stream_options.include_usages",
+       "did you mean stream_options.include_usage"},
+      {R"({"model": 3})", "model", "a string"},
+      {R"({"messages": "Hi"})", "messages", "an array, it is a string"},
+      {R"({"messages": []})", "messages", "must not be empty"},
+      {R"({"messages": ["Hi"]})", "messages[0]", "an object"},
+      {R"({"messages": [{"content": "Hi"}]})", "messages[0].role", "required"},
+      {R"({"messages": [{"role": "user"}]})", "messages[0].content", "required"},
+      {R"({"messages": [{"role": "robot", "content": "Hi"}]})", "messages[0].role", "one of system"},
+      {R"({"messages": [{"role": "tool", "content": "Hi"}]})", "messages[0].role", "not supported"},
+      {R"({"messages": [{"role": "user", "content": 5}]})", "messages[0].content", "a string or an array"},
+      {R"({"messages": [{"role": "user", "content": []}]})", "messages[0].content", "empty"},
+      {R"({"messages": [{"role": "user", "content": ["x"]}]})", "messages[0].content[0]", "an object"},
+      {R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})", "messages[0].content[0].type",
+       "text only"},
+      {R"({"messages": [{"role": "user", "content": [{"type": "text"}]}]})", "messages[0].content[0].text", "required"},
+      {R"({"messages": [{"role": "user", "content": "x", "tool_calls": [1]}]})", "messages[0].tool_calls",
+       "not supported"},
+      {R"({"messages": [{"role": "user", "content": "x", "contents": 1}]})", "messages[0].contents",
+       "did you mean messages[0].content"},
+      {R"({"frequency_penalty": 0.5})", "frequency_penalty", "not supported"},
+      {R"({"presence_penalty": -1})", "presence_penalty", "not supported"},
+      {R"({"logit_bias": {"5": 1}})", "logit_bias", "not supported"},
+      {R"({"logprobs": true})", "logprobs", "not supported"},
+      {R"({"top_logprobs": 3})", "top_logprobs", "not supported"},
+      {R"({"tools": [{"type": "function"}]})", "tools", "not supported"},
+      {R"({"tool_choice": "required"})", "tool_choice", "not supported"},
+      {R"({"response_format": {"type": "json_object"}})", "response_format", "not supported"},
+      {R"({"response_format": "text"})", "response_format", "an object"},
+      {R"({"modalities": ["audio"]})", "modalities", "not supported"},
+      {R"({"reasoning_effort": "high"})", "reasoning_effort", "not supported"},
+      {R"({"temprature": 1})", "temprature", "did you mean temperature?"},
+      {R"({"xyzzy": 1})", "xyzzy", "unknown field xyzzy"},
+  };
+  for (const Bad& bad : cases) {
+    const Failure failure = chat_failure(bad.changes);
+    EXPECT_EQ(failure.status, 400) << bad.changes;
+    EXPECT_EQ(failure.param, bad.param) << bad.changes;
+    EXPECT_THAT(failure.what(), HasSubstr(bad.message)) << bad.changes;
+    EXPECT_EQ(failure.type, "invalid_request_error");
+    EXPECT_NE(failure.code, "") << bad.changes;
+  }
+  EXPECT_EQ(failure_of([] { parse_chat(R"({"messages": [{"role": "user", "content": "Hi"}]})"); }).param, "model");
+  EXPECT_EQ(failure_of([] { parse_chat(R"({"model": "m"})"); }).param, "messages");
+}
+
+TEST(ChatRequest, MalformedBodies) {
+  for (const std::string& body :
+       {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{\"model\": \"\xff\"}"),
+        std::string("{} {}"), std::string(1 << 20, '['), std::string("{\"a\":") + std::string(1 << 20, '[')}) {
+    EXPECT_EQ(failure_of([&] { parse_chat(body); }).status, 400) << body.substr(0, 20);
+  }
+}
+
+TEST(CompletionRequest, PromptsOfEveryForm) {
+  const auto prompts = [](const std::string& prompt) {
+    return parse_completion(R"({"model": "m", "prompt": )" + prompt + "}").prompts;
+  };
+  EXPECT_THAT(prompts(R"("a")"), ElementsAre(Prompt("a")));
+  EXPECT_THAT(prompts(R"(["a", "b"])"), ElementsAre(Prompt("a"), Prompt("b")));
+  EXPECT_THAT(prompts("[1, 2]"), ElementsAre(Prompt(std::vector<int32_t>{1, 2})));
+  EXPECT_THAT(prompts("[[1], [2, 3]]"),
+              ElementsAre(Prompt(std::vector<int32_t>{1}), Prompt(std::vector<int32_t>{2, 3})));
+  for (const char* bad : {"3", "{}", "[]", "[1, \"a\"]", "[\"a\", 1]", "[\"a\", [1]]", "[1.5]", "[-1]", "[9999999999]",
+                          "[[\"a\"]]", "[true]", "[[[1]]]", "null"}) {
+    EXPECT_EQ(failure_of([&] { prompts(bad); }).param, "prompt") << bad;
+  }
+  EXPECT_EQ(parse_completion(R"({"model": "m", "prompt": "a"})").sampling.max_tokens, 16);
+  EXPECT_TRUE(parse_completion(R"({"model": "m", "prompt": "a", "echo": true, "best_of": 1})").echo);
+  EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "best_of": 3})"); }).param, "best_of");
+  EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "suffix": "b"})"); }).param, "suffix");
+  EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "messages": []})"); }).param, "messages");
+}
+
+}  // namespace
+}  // namespace sedum::openai
