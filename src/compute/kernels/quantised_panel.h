@@ -10,9 +10,8 @@
 //   low     8 bits: line g · otherwise: line g / 2, even groups in the low nibbles, odd ones in the high nibbles
 //   high    5 bits: line g / 8, bit g % 8 · 6 bits: line g / 4, bits 2 (g % 4) and up
 //
-// Activations: rows come in tiles as high as a kernel computes at once. For each 32 k of a tile of R rows: scale[R] f32,
-// scale · Σ [R] f32, −Σ [R], −Σ of the first half [R], −Σ of the second half [R] i32; then for each 4 k R × 4 bytes, in the order in
-// which a kernel broadcasts them.
+// Activations: rows come in tiles as high as a kernel computes at once. For each 32 k of a tile of R rows: R heads, then for each 4 k
+// R × 4 bytes, in the order in which a kernel broadcasts them.
 
 #include <cstddef>
 #include <cstdint>
@@ -36,9 +35,15 @@ struct Panel {
 constexpr int kPanelColumns = 16;
 
 constexpr int kActivationBlock = 32;
-constexpr size_t kActivationHead = 20;  // bytes for each row and block, before the values
+struct ActivationHead {
+  float scale;
+  float sum;  // scale · Σ, for minima
+  // For zero points: −Σ of the block, of its first and of its second half.
+  int32_t minus_all, minus_first, minus_second;
+};
+static_assert(sizeof(ActivationHead) == 20);
 constexpr size_t activation_bytes(int64_t rows, int64_t k) {
-  return size_t(k / kActivationBlock) * size_t(rows) * (kActivationHead + kActivationBlock);
+  return size_t(k / kActivationBlock) * size_t(rows) * (sizeof(ActivationHead) + kActivationBlock);
 }
 
 // The formats that have panels, in the order of the kernel tables.

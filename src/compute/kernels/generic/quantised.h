@@ -86,30 +86,33 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
   F f[R][kRegisters];
   unroll<R * kRegisters>([&](auto n) SEDUM_INLINE { f[n / kRegisters][n % kRegisters] = V::zero(); });
   for (int64_t at = 0; at < k; record += P::kBytes) {
-    for (int step = 0; step < kSteps && at < k; ++step, at += 32, a += R * (kActivationHead + kActivationBlock)) {
+    for (int step = 0; step < kSteps && at < k; ++step, at += 32, a += activation_bytes(R, 32)) {
       for (int i = 0; i < kShare; ++i) __builtin_prefetch(record + P::kBytes / kSteps * step + kAhead + 64 * i);
-      const float* const scale = reinterpret_cast<const float*>(a);
-      const float* const sum = scale + R;
-      const uint8_t* start = a + (kParts == 1 ? 8 : 12) * R;
-      const uint8_t* const quads = a + R * kActivationHead;
+      const uint8_t* heads = a;
+      const auto head = [&](int r) SEDUM_INLINE -> const ActivationHead& {
+        return reinterpret_cast<const ActivationHead*>(heads)[r];
+      };
+      const uint8_t* const quads = a + R * sizeof(ActivationHead);
       unroll<kRegisters>([&](auto c) SEDUM_INLINE {
         unroll<kParts>([&](auto part) SEDUM_INLINE {
           I dot[R];
-          hide(start);
+          hide(heads);
           unroll<R>([&](auto r) SEDUM_INLINE {
-            const int32_t* const minus_sum = reinterpret_cast<const int32_t*>(start) + part * R + r;
-            dot[r] = B::kZero ? V::template shifted<log2_of(B::kZero)>(*minus_sum) : V::zero_integers();
+            const int32_t& minus = kParts == 1 ? head(r).minus_all
+                                   : part == 0 ? head(r).minus_first
+                                               : head(r).minus_second;
+            dot[r] = B::kZero ? V::template shifted<log2_of(B::kZero)>(minus) : V::zero_integers();
           });
           V::template dots<kTop, kGroups * part, kGroups>(
               dot, [&](auto g) SEDUM_INLINE { return W::template line<decltype(g)::value>(record, step, c); }, quads);
           const F sw = W::scale(record, step * kParts + part, c);
           unroll<R>([&](auto r) SEDUM_INLINE {
-            f[r][c] = V::fma(V::to_float(dot[r]), V::multiply(sw, V::broadcast(scale[r])), f[r][c]);
+            f[r][c] = V::fma(V::to_float(dot[r]), V::multiply(sw, V::broadcast(head(r).scale)), f[r][c]);
           });
         });
         if constexpr (B::kHasMinimum) {
           const F m = W::minimum(record, step, c);
-          unroll<R>([&](auto r) SEDUM_INLINE { f[r][c] = V::fma(m, V::broadcast(sum[r]), f[r][c]); });
+          unroll<R>([&](auto r) SEDUM_INLINE { f[r][c] = V::fma(m, V::broadcast(head(r).sum), f[r][c]); });
         }
       });
     }
@@ -158,18 +161,16 @@ void quantise_tile(DType dtype, const void* x, size_t x_row_bytes, int rows, int
   for (int r = 0; r < rows; ++r) {
     const char* const row = static_cast<const char*>(x) + size_t(r) * x_row_bytes;
     uint8_t* block = to;
-    for (int64_t at = 0; at < k; at += 32, block += size_t(rows) * (kActivationHead + kActivationBlock)) {
+    for (int64_t at = 0; at < k; at += 32, block += activation_bytes(rows, 32)) {
       alignas(32) uint32_t quads[8];
       int32_t first, second;
       const float scale = dtype == DType::kBF16
                               ? V::quantise_32(reinterpret_cast<const uint16_t*>(row) + at, quads, first, second)
                               : V::quantise_32(reinterpret_cast<const float*>(row) + at, quads, first, second);
-      float* const floats = reinterpret_cast<float*>(block) + r;
-      int32_t* const integers = reinterpret_cast<int32_t*>(block) + r;
-      floats[0] = scale, floats[rows] = scale * float(first + second);
-      integers[2 * rows] = -(first + second), integers[3 * rows] = -first, integers[4 * rows] = -second;
-      uint32_t* const words = reinterpret_cast<uint32_t*>(block + size_t(rows) * kActivationHead) + r;
-      for (int g = 0; g < 8; ++g) words[g * rows] = quads[g];
+      reinterpret_cast<ActivationHead*>(block)[r] = {scale, scale * float(first + second), -(first + second), -first,
+                                                     -second};
+      uint32_t* word = reinterpret_cast<uint32_t*>(block + size_t(rows) * sizeof(ActivationHead)) + r;
+      for (int g = 0; g < 8; ++g, word += rows) *word = quads[g];
     }
   }
 }
