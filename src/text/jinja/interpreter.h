@@ -149,6 +149,7 @@ class Interpreter {
 // The tables of the language; null for a name that is not in them.
 using FilterFunction = Value (*)(Interpreter& in, const Value& v, const Arguments& arguments);
 FilterFunction find_filter(const std::string& name);
+FilterFunction find_scalar_filter(const std::string& name);  // those of single values alone
 using TestFunction = bool (*)(Interpreter& in, const Value& v, const Arguments& arguments);
 TestFunction find_test(const std::string& name);
 Function::Body find_method(const Value& v, const std::string& name);
