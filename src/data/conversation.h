@@ -5,9 +5,9 @@
 //   c.messages[0].role == "user"; c.messages[1].role == "assistant";
 //   to_alpaca(c); to_chat(c);                                        // back into columns
 //
-// Known forms, by their columns: `messages` (role/content), `conversations` (ShareGPT: from/value), `instruction` `input` `output`
-// with optional `system` and `history` (Alpaca, read as LLaMA-Factory reads it), `text`. A column that holds null counts as absent;
-// columns nobody knows are left alone.
+// Known forms, by their columns: `messages` (role/content), `conversations` (ShareGPT: from/value), `instruction`
+// `input` `output` with optional `system` and `history` (Alpaca, read as LLaMA-Factory reads it), `text`. A column that
+// holds null counts as absent; columns nobody knows are left alone.
 
 #include <cstdint>
 #include <map>
@@ -48,16 +48,17 @@ struct ColumnNames {
   static ColumnNames from_map(const std::map<std::string, std::string>& names);
 };
 
-// Throws Error, which names the origin, for a row without question or answer, of unknown form or with a value of the wrong type.
-// `columns` is a JSON object.
+// Throws Error, which names the origin, for a row without question or answer, of unknown form or with a value of the
+// wrong type. `columns` is a JSON object.
 Conversation to_conversation(const nlohmann::ordered_json& columns, const Origin& origin,
                              const ColumnNames& names = {});
 
 // [{"role": …, "content": …}, …]: what a chat template takes.
 nlohmann::ordered_json messages_json(const Conversation& conversation);
 
-// The row in chat form ({"messages": …} or {"text": …}) and in Alpaca form: the last question and answer, those before as `history`.
-// Throws Error when the conversation does not alternate between user and assistant, which the Alpaca form cannot say.
+// The row in chat form ({"messages": …} or {"text": …}) and in Alpaca form: the last question and answer, those before
+// as `history`. Throws Error when the conversation does not alternate between user and assistant, which the Alpaca form
+// cannot say.
 nlohmann::ordered_json to_chat(const Conversation& conversation);
 nlohmann::ordered_json to_alpaca(const Conversation& conversation);
 

@@ -4,11 +4,12 @@
 //   Deduplicator seen({.threshold = 0.8});
 //   if (auto repeat = seen.add(text)) drop(repeat->of, repeat->similarity);   // else it was kept as number seen.size() - 1
 //
-// Equal means equal as comparable_text(). Near means that the sets of shingles, runs of five units (words, or characters of scripts
-// without spaces), have a Jaccard similarity of at least the threshold. Candidates come from MinHash signatures of 128 values cut into bands
-// (Broder 1997, "On the resemblance and containment of documents"; Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", 3.4), chosen
-// so that a pair at the threshold is found with 99.9 %; each is then measured exactly, so nothing is dropped by chance.
-// Compared with what was kept only: a chain of small changes does not carry a text away.
+// Equal means equal as comparable_text(). Near means that the sets of shingles, runs of five units (words, or
+// characters of scripts without spaces), have a Jaccard similarity of at least the threshold. Candidates come from
+// MinHash signatures of 128 values cut into bands (Broder 1997, "On the resemblance and containment of documents";
+// Leskovec, Rajaraman, Ullman, "Mining of Massive Datasets", 3.4), chosen so that a pair at the threshold is found with
+// 99.9 %; each is then measured exactly, so nothing is dropped by chance. Compared with what was kept only: a chain of
+// small changes does not carry a text away.
 
 #include <array>
 #include <cstdint>

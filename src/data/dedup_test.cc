@@ -46,8 +46,8 @@ TEST(Dedup, ShinglesAndJaccard) {
 }
 
 TEST(Dedup, MinHashEstimatesJaccard) {
-  // The mean of 200 estimates of 128 values each: standard error sqrt(0.25 / 128 / 200) < 0.0032 at most; five of them. The pairs are
-  // independent, so a bias of the hash functions would show.
+  // The mean of 200 estimates of 128 values each: standard error sqrt(0.25 / 128 / 200) < 0.0032 at most; five of them.
+  // The pairs are independent, so a bias of the hash functions would show.
   double bias = 0;
   for (uint32_t text = 0; text < 200; ++text) {
     const auto a = shingles(random_text(text, 100)), b = shingles(random_text(text, 100, 1 + int(text % 10)));

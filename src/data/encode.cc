@@ -23,8 +23,8 @@ std::string special_text(const Tokenizer& tokenizer, int32_t id) {
   return id < 0 ? std::string() : std::string(tokenizer.token_bytes(id));
 }
 
-// The same spans counted in `target`, the normalised form of `text`: a part of the text alone normalises to the same bytes as inside
-// the whole, unless a border cuts a combining sequence.
+// The same spans counted in `target`, the normalised form of `text`: a part of the text alone normalises to the same
+// bytes as inside the whole, unless a border cuts a combining sequence.
 std::vector<Span> spans_after_normalization(const Tokenizer& tokenizer, const std::string& text,
                                             std::span<const Span> spans, const std::string& target) {
   std::string joined;
@@ -48,8 +48,8 @@ std::vector<Span> spans_after_normalization(const Tokenizer& tokenizer, const st
   return moved;
 }
 
-// Templates go on after the token that ends a turn, with a line break that a model never gets to say: no loss on that. (A template with
-// `generation` blocks says itself where the assistant's part ends.)
+// Templates go on after the token that ends a turn, with a line break that a model never gets to say: no loss on that.
+// (A template with `generation` blocks says itself where the assistant's part ends.)
 void end_with_the_turn(const Tokenizer& tokenizer, std::span<const int32_t> ids, std::vector<bool>& spoken) {
   bool ended = false;
   for (size_t i = 0; i < ids.size(); ++i) {

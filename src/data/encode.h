@@ -5,9 +5,10 @@
 //   for (const Conversation& c : conversations) samples.push_back(encoder.encode(c));
 //   encoder.statistics().truncated;
 //
-// A conversation is rendered whole by the chat template and encoded whole, so that the ids are those of serving; then the bytes that the
-// assistant speaks are mapped onto tokens. A token that only partly lies in them (a line break of the prompt merged with the answer's
-// first) belongs to the assistant, as in transformers' assistant masks; so does the token that ends the turn, and nothing after it.
+// A conversation is rendered whole by the chat template and encoded whole, so that the ids are those of serving; then
+// the bytes that the assistant speaks are mapped onto tokens. A token that only partly lies in them (a line break of
+// the prompt merged with the answer's first) belongs to the assistant, as in transformers' assistant masks; so does the
+// token that ends the turn, and nothing after it.
 
 #include <cstdint>
 #include <ctime>
@@ -51,7 +52,8 @@ class SampleEncoder {
   // Both must outlive the encoder. Without a chat template only plain texts can be encoded.
   SampleEncoder(const Tokenizer& tokenizer, const ChatTemplate* chat, SampleOptions options = {});
 
-  // Throws Error, which names the row: nothing left to learn (all labels ignored), two BOS at the beginning, no chat template.
+  // Throws Error, which names the row: nothing left to learn (all labels ignored), two BOS at the beginning, no chat
+  // template.
   Sample encode(const Conversation& conversation);
   const EncodingStatistics& statistics() const { return statistics_; }
 
@@ -66,13 +68,13 @@ class SampleEncoder {
   EncodingStatistics statistics_;
 };
 
-// The texts as one stream of tokens, an EOS after each, cut into blocks of `block_length`; the last one may be shorter. For
-// pre-training and for perplexity.
+// The texts as one stream of tokens, an EOS after each, cut into blocks of `block_length`; the last one may be shorter.
+// For pre-training and for perplexity.
 std::vector<Sample> encode_documents(const Tokenizer& tokenizer, std::span<const std::string> texts, int block_length);
 
-// Which tokens of `ids`, the encoding of `text`, have a byte in one of `spans` (ascending, apart). Bytes are counted in what the tokens
-// stand for; where that is not `text` itself because the tokenizer normalises, the parts between the borders of spans are encoded
-// alone to find the borders again. Throws Error when even so they cannot be found.
+// Which tokens of `ids`, the encoding of `text`, have a byte in one of `spans` (ascending, apart). Bytes are counted in
+// what the tokens stand for; where that is not `text` itself because the tokenizer normalises, the parts between the
+// borders of spans are encoded alone to find the borders again. Throws Error when even so they cannot be found.
 std::vector<bool> tokens_in_spans(const Tokenizer& tokenizer, std::span<const int32_t> ids, const std::string& text,
                                   std::span<const Span> spans);
 

@@ -5,7 +5,8 @@
 namespace sedum::data {
 namespace {
 
-// Products of 64 × 64 bits folded onto themselves, eight bytes at a time; the constants are digits of the golden ratio and of √2, √3, odd.
+// Products of 64 × 64 bits folded onto themselves, eight bytes at a time; the constants are digits of the golden ratio
+// and of √2, √3, odd.
 constexpr uint64_t kGolden = 0x9E3779B97F4A7C15, kRoot2 = 0x6A09E667F3BCC909, kRoot3 = 0xBB67AE8584CAA73B;
 
 uint64_t fold(uint64_t a, uint64_t b) {

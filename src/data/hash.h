@@ -1,5 +1,6 @@
 #pragma once
-// Hashes of texts that are the same on every machine and in every run, unlike std::hash: splits and reports rest on them.
+// Hashes of texts that are the same on every machine and in every run, unlike std::hash: splits and reports rest on
+// them.
 
 #include <cstdint>
 #include <string_view>

@@ -12,8 +12,8 @@
 namespace sedum::data {
 namespace {
 
-// Batches of this many steps are sorted by length together: enough to find neighbours of like length, few enough to stay random.
-// (transformers uses the same number.)
+// Batches of this many steps are sorted by length together: enough to find neighbours of like length, few enough to
+// stay random. (transformers uses the same number.)
 constexpr int64_t kStepsSortedTogether = 50;
 
 uint32_t count_targets(const Sample& sample) {
@@ -25,7 +25,8 @@ uint32_t count_targets(const Sample& sample) {
 }  // namespace
 
 std::vector<uint32_t> pack_first_fit(const std::vector<uint32_t>& lengths, uint32_t capacity) {
-  // A tree over the rows: each node knows the largest room below it, so that the first row with room is found from the top.
+  // A tree over the rows: each node knows the largest room below it, so that the first row with room is found from the
+  // top.
   size_t leaves = 1;
   while (leaves < lengths.size()) leaves *= 2;
   std::vector<uint32_t> room(2 * leaves, capacity);
@@ -85,7 +86,8 @@ void Loader::build_rows() {
       config_.sequence_length = std::max(config_.sequence_length, int(sample.ids.size()));
   std::vector<uint32_t> lengths(count), row_of(count);
   for (uint32_t i = 0; i < count; ++i) lengths[i] = uint32_t(samples_[i].ids.size());
-  // Rows are packed once, not every epoch: sequences don't see their neighbours, and an epoch keeps its number of steps.
+  // Rows are packed once, not every epoch: sequences don't see their neighbours, and an epoch keeps its number of
+  // steps.
   if (config_.packing)
     row_of = pack_first_fit(lengths, uint32_t(config_.sequence_length));
   else
@@ -127,8 +129,8 @@ std::shared_ptr<const Loader::Order> Loader::epoch_order(int64_t epoch) const {
   return order;
 }
 
-// Sorts stretches of many steps by length, then shuffles the steps, so that long and short batches alternate at random. A short last
-// batch stays last.
+// Sorts stretches of many steps by length, then shuffles the steps, so that long and short batches alternate at random.
+// A short last batch stays last.
 void Loader::group_by_length(Order& order, int64_t epoch) const {
   const int64_t size = global_batch_size(), stretch = kStepsSortedTogether * size;
   for (int64_t begin = 0; begin < rows(); begin += stretch)

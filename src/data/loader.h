@@ -1,14 +1,15 @@
 #pragma once
-// Which samples a step of training sees: a function of (seed, step) alone, whatever the number of threads and ranks and however often
-// the run was interrupted.
+// Which samples a step of training sees: a function of (seed, step) alone, whatever the number of threads and ranks and
+// however often the run was interrupted.
 //
-//   Loader loader(std::move(samples), {.batch_size = 4, .sequence_length = 1024, .packing = true, .gradient_accumulation_steps = 2});
+//   Loader loader(std::move(samples), {.batch_size = 4, .packing = true, .gradient_accumulation_steps = 2});
 //   for (int64_t step = resumed_at; step < epochs * loader.steps_per_epoch(); ++step)
-//     for (int micro = 0; micro < 2; ++micro) StepBatch batch = loader.batch(step, micro);   // divide the loss by loader.label_tokens(step)
+//     for (int micro = 0; micro < 2; ++micro)
+//       train_on(loader.batch(step, micro), loader.label_tokens(step));   // the sum of losses divided by the latter
 //
-// A row is one sample or, with packing, as many as fit into sequence_length tokens; they stay sequences of their own. A global batch
-// is world_size × batch_size × gradient_accumulation_steps rows of one order, each micro-batch of each rank a slice of it: another
-// world size with the same product trains on the same union. Nothing is padded.
+// A row is one sample or, with packing, as many as fit into sequence_length tokens; they stay sequences of their own. A
+// global batch is world_size × batch_size × gradient_accumulation_steps rows of one order, each micro-batch of each
+// rank a slice of it: another world size with the same product trains on the same union. Nothing is padded.
 
 #include <cstdint>
 #include <filesystem>
@@ -38,7 +39,8 @@ struct Segment {
   bool operator==(const Segment&) const = default;
 };
 
-// Rows one after the other. A short global batch is spread over ranks and micro-batches, so one may have no tokens at all.
+// Rows one after the other. A short global batch is spread over ranks and micro-batches, so one may have no tokens at
+// all.
 struct StepBatch {
   std::vector<int32_t> ids;      // (tokens)
   std::vector<int32_t> targets;  // (tokens): the next token of the same sequence where it carries a loss, else kIgnored
@@ -49,8 +51,8 @@ struct StepBatch {
 
 class Loader {
  public:
-  // Throws Error: no samples, one that is longer than sequence_length, fewer rows than a global batch with drop_last. ApiError: sizes
-  // below 1, a rank beyond the world.
+  // Throws Error: no samples, one that is longer than sequence_length, fewer rows than a global batch with drop_last.
+  // ApiError: sizes below 1, a rank beyond the world.
   Loader(std::vector<Sample> samples, LoaderConfig config);
 
   // Steps count global batches over all epochs. Safe to call from several threads.
@@ -90,8 +92,8 @@ class Loader {
   mutable std::shared_ptr<const Order> cached_order_;
 };
 
-// First fit: each length goes into the first row that has room for it. Returns the row of each, numbered as they are opened. No length
-// may exceed `capacity`. O(n log n).
+// First fit: each length goes into the first row that has room for it. Returns the row of each, numbered as they are
+// opened. No length may exceed `capacity`. O(n log n).
 std::vector<uint32_t> pack_first_fit(const std::vector<uint32_t>& lengths, uint32_t capacity);
 
 // Batches made elsewhere, for exact experiments: a NumPy file of int32 (steps, batch, sequence).

@@ -16,7 +16,8 @@ using Json = nlohmann::ordered_json;
 constexpr std::string_view kSpace = " \t\r\n";
 const char* const kNotAnArray = "check the brackets and commas, or write one JSON object a line";
 
-// Where a JSON value ends, found by brackets and quotes alone, and how deep and wide it is: the parser sees it whole afterwards.
+// Where a JSON value ends, found by brackets and quotes alone, and how deep and wide it is: the parser sees it whole
+// afterwards.
 struct Extent {
   size_t end = 0;
   bool closed = false;

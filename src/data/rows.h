@@ -5,9 +5,9 @@
 //   while (std::optional<Row> row = reader.next())
 //     Conversation c = to_conversation(*row);
 //
-// The file is mapped and parsed a row at a time. Whether it is an array is told by its first character, not by its name. A byte order
-// mark, CRLF and blank lines are accepted. Throws Error with file and line (row, in an array) for whatever is not valid: JSON, UTF-8,
-// nesting beyond kMaxDepth, more than kMaxKeys keys, rows that are no objects.
+// The file is mapped and parsed a row at a time. Whether it is an array is told by its first character, not by its
+// name. A byte order mark, CRLF and blank lines are accepted. Throws Error with file and line (row, in an array) for
+// whatever is not valid: JSON, UTF-8, nesting beyond kMaxDepth, more than kMaxKeys keys, rows that are no objects.
 
 #include <cstdint>
 #include <filesystem>

@@ -3,8 +3,9 @@
 //
 //   Json report = clean({.inputs = {"raw.json"}, .output = "clean.jsonl"});   // also written to clean.jsonl.report.json
 //
-// Rows keep their form, their other columns and their order. The output appears under its name only when it is complete, so a step may
-// write over its own input. Where a step drops rows, the report says which and why (the first kListed of them).
+// Rows keep their form, their other columns and their order. The output appears under its name only when it is
+// complete, so a step may write over its own input. Where a step drops rows, the report says which and why (the first
+// kListed of them).
 
 #include <filesystem>
 #include <string>
@@ -28,17 +29,19 @@ struct StepFiles {
   ColumnNames columns;
 };
 
-// Counts, forms, columns, languages, lengths (in characters, and in tokens with an encoder), what is wrong with which rows, examples.
+// Counts, forms, columns, languages, lengths (in characters, and in tokens with an encoder), what is wrong with which
+// rows, examples.
 nlohmann::ordered_json inspect(const StepFiles& files, SampleEncoder* encoder = nullptr);
 
-// clean_text() over every text of the known columns; drops rows that then have no question or no answer, or are otherwise of no use.
+// clean_text() over every text of the known columns; drops rows that then have no question or no answer, or are
+// otherwise of no use.
 nlohmann::ordered_json clean(const StepFiles& files);
 
 // Drops rows that repeat an earlier one: over everything that is said, or over one column.
 nlohmann::ordered_json dedup(const StepFiles& files, const DedupOptions& options, const std::string& column = "");
 
-// `files.output` gets the rows to train on, `eval_output` the held-out ones. Rows with the same value in `column` (without one: the same
-// question) stay together.
+// `files.output` gets the rows to train on, `eval_output` the held-out ones. Rows with the same value in `column`
+// (without one: the same question) stay together.
 nlohmann::ordered_json split(const StepFiles& files, const std::filesystem::path& eval_output,
                              const SplitOptions& options, const std::string& column = "");
 

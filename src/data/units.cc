@@ -29,8 +29,8 @@ constexpr std::array kNames = {"other", "Latin",  "Han",    "Kana",       "Hangu
 
 bool is_line_end(char32_t c) { return c == '\n' || c == 0x0B || c == 0x0C || c == 0x85 || c == 0x2028 || c == 0x2029; }
 
-// Controls, and marks that nobody sees: soft hyphen, zero-width space, word joiner, byte order mark, directional controls. The
-// zero-width joiners stay: emoji, Persian and Indic scripts are written with them.
+// Controls, and marks that nobody sees: soft hyphen, zero-width space, word joiner, byte order mark, directional
+// controls. The zero-width joiners stay: emoji, Persian and Indic scripts are written with them.
 bool is_dropped(char32_t c) {
   if (unicode::category(c) == unicode::Cc || c == 0xAD || c == 0xFEFF || c == 0x200B || c == unicode::kInvalid)
     return true;

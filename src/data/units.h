@@ -67,13 +67,13 @@ void for_each_unit(std::string_view text, Visit&& visit) {
   finish(end);
 }
 
-// Which language a text is in, as far as its script tells: "zh", "ja", "ko", "latin", "cyrillic" …, "mixed" when no script has three
-// quarters of the units, "none" without letters.
+// Which language a text is in, as far as its script tells: "zh", "ja", "ko", "latin", "cyrillic" …, "mixed" when no
+// script has three quarters of the units, "none" without letters.
 std::string language_of(std::string_view text);
 
-// Fit for training: CR LF and other line ends become LF, other kinds of space a space, control characters and invisible marks go,
-// lines lose the space at their end, more than one empty line becomes one, the ends are trimmed. Indentation stays, it means
-// something in code.
+// Fit for training: CR LF and other line ends become LF, other kinds of space a space, control characters and invisible
+// marks go, lines lose the space at their end, more than one empty line becomes one, the ends are trimmed. Indentation
+// stays, it means something in code.
 std::string clean_text(std::string_view text);
 
 // Fit for comparing: clean_text, normal form C, lower case, every run of space one space.
