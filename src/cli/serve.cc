@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
+#include <filesystem>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -85,7 +86,8 @@ SEDUM_COMMAND(serve) {
     cli::LoadedModel loaded(*o);
     EngineOptions engine_options;
     engine_options.context_length = o->context;
-    engine_options.model_name = o->name;
+    const bool by_name = !std::filesystem::exists(o->model);  // as `sedum pull` knows it
+    engine_options.model_name = o->name.empty() && by_name ? o->model : o->name;
     LocalEngine engine(loaded.model, engine_options);
     serve::Server server({serve::served_model(engine)}, o->server);
     server.start();
