@@ -1,14 +1,14 @@
 #pragma once
-// A subcommand is one file: it declares its flags on a CLI11 app and gives a function to run.
+// A subcommand is one file that defines one function: it declares flags on a CLI11 app and returns what to run.
 //
-//   SEDUM_COMMAND(pull, "fetches a model") {          // in pull.cc
+//   SEDUM_COMMAND(pull) {                               // pull.cc
 //     auto options = std::make_shared<Options>();
 //     app.add_option("name", options->name, "…")->required();
 //     app.footer("example: sedum pull smollm2-135m");
 //     return [options] { …; };
 //   }
 //
-// What the command throws becomes one line on standard error and exit code 1 (Error) in main.cc.
+// commands.cc lists them. What a command throws becomes one line on standard error and exit code 1 in main.cc.
 
 #include <CLI/CLI.hpp>
 #include <functional>
@@ -26,8 +26,13 @@ struct Command {
   const char* summary;
   Setup setup;
 };
+const std::vector<Command>& commands();
 
 }  // namespace sedum::cli
 
-// Defines the function sedum::cli::setup_NAME; commands.cc lists it.
-#define SEDUM_COMMAND(NAME) ::sedum::cli::Run sedum::cli::setup_##NAME([[maybe_unused]] CLI::App& app)
+// `sedum tokenizer train` has the function setup_tokenizer_train.
+#define SEDUM_COMMAND(NAME)                                     \
+  namespace sedum::cli {                                        \
+  Run setup_##NAME(CLI::App& app);                              \
+  }                                                             \
+  ::sedum::cli::Run sedum::cli::setup_##NAME(CLI::App& app)

@@ -28,8 +28,8 @@ struct SamplingParams {
   float repetition_penalty = 1;   // Keskar et al. 2019, over prompt and answer
   uint64_t seed = 0;
   int max_tokens = -1;            // −1: until the context is full
-  std::vector<std::string> stop;  // text that ends the answer and is left out of it, also across token borders
-  std::vector<int32_t> stop_ids;  // beside the model's own end-of-generation tokens
+  std::vector<std::string> stop = {};  // text that ends the answer and is left out of it, also across token borders
+  std::vector<int32_t> stop_ids = {};  // beside the model's own end-of-generation tokens
   bool ignore_end = false;        // go on after an end-of-generation token (benchmarks)
 };
 

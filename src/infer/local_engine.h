@@ -29,7 +29,7 @@ struct EngineOptions {
   int64_t step_tokens = 512;    // rows of a step at most
   int64_t max_sequences = 64;   // running at once; more wait
   DType cache_dtype = DType::kBF16;  // kF32 with exact mode
-  std::string model_name;       // "": the checkpoint's
+  std::string model_name = {};  // "": the checkpoint's
 };
 
 class LocalEngine : public GenerationEngine {

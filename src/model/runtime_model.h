@@ -25,7 +25,7 @@ struct Runtime {
 
 struct RuntimeOptions {
   Compute compute = Compute::kInt8;
-  std::filesystem::path adapter;  // "": none
+  std::filesystem::path adapter = {};  // "": none
 };
 
 class RuntimeModel {

@@ -19,8 +19,8 @@ struct LoraConfig {
   int64_t r = 8;
   float lora_alpha = 8;
   bool use_rslora = false;                    // factor alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
-  std::vector<std::string> target_modules;    // last parts of names, or "all-linear"
-  std::string base_model_name_or_path;
+  std::vector<std::string> target_modules = {};  // last parts of names, or "all-linear"
+  std::string base_model_name_or_path = {};
 
   float factor() const;
   bool targets(const std::string& name) const;  // of a Linear

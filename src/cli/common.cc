@@ -1,0 +1,75 @@
+#include "cli/common.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <nlohmann/json.hpp>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "hub/cache.h"
+#include "hub/settings.h"
+
+namespace sedum::cli {
+
+void add_model_options(CLI::App& app, ModelOptions& options, const char* default_compute) {
+  options.compute = default_compute;
+  app.add_option("-m,--model", options.model, "a .gguf file, a Hugging Face folder, a run's folder, or a name that was pulled")->required();
+  app.add_option("--adapter", options.adapter, "the folder of a PEFT adapter");
+  app.add_option("--compute", options.compute, "precision: f32 (exact), bf16 or int8")->capture_default_str()->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  app.add_option("--threads", options.threads, "threads; 0: all cores that this process may use")->check(CLI::Range(0, 1024));
+}
+
+std::filesystem::path find_model(const std::string& name) {
+  if (std::filesystem::exists(name)) return name;
+  return hub::resolve_model(name, hub::settings_from(std::getenv).home);
+}
+
+LoadedModel::LoadedModel(const ModelOptions& options)
+    : runtime(options.threads), model(runtime, find_model(options.model), {.compute = parse_compute(options.compute), .adapter = options.adapter}) {}
+
+Compute parse_compute(const std::string& name) {
+  if (name == "f32") return Compute::kF32;
+  if (name == "bf16") return Compute::kBF16;
+  if (name == "int8") return Compute::kInt8;
+  throw Error("--compute " + name + " is not known", "choose f32, bf16 or int8");
+}
+
+std::vector<int32_t> parse_ids(const std::string& text) {
+  std::vector<int32_t> ids;
+  const char* p = text.c_str();
+  for (;;) {
+    while (*p && std::string_view(" \t\n\r,[]").find(*p) != std::string_view::npos) ++p;
+    if (!*p) return ids;
+    char* end = nullptr;
+    const long id = std::strtol(p, &end, 10);
+    if (end == p || id < 0 || id > INT32_MAX) throw Error("\"" + std::string(p).substr(0, 20) + "\" is no token id", "give numbers such as \"1 2 3\"");
+    ids.push_back(int32_t(id)), p = end;
+  }
+}
+
+std::vector<std::vector<int32_t>> read_ids_file(const std::filesystem::path& path) {
+  const auto document = nlohmann::json::parse(read_file(path), nullptr, false);
+  try {
+    auto ids = document.get<std::vector<std::vector<int32_t>>>();
+    for (const auto& row : ids)
+      if (row.empty()) throw Error(path.string() + ": a row has no ids", "give at least one token in each");
+    if (ids.empty()) throw Error(path.string() + ": no rows", "give [[1, 2, 3]]");
+    return ids;
+  } catch (const nlohmann::json::exception&) {
+    throw Error(path.string() + ": not a list of lists of token ids", "write [[1, 2, 3], [4, 5]]");
+  }
+}
+
+void print_json(const nlohmann::ordered_json& document) {
+  std::fputs((document.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n").c_str(), stdout);
+  std::fflush(stdout);
+}
+
+bool color_terminal() {
+  static const bool colors = ::isatty(STDOUT_FILENO) && !std::getenv("NO_COLOR");
+  return colors;
+}
+
+}  // namespace sedum::cli

@@ -1,0 +1,37 @@
+#pragma once
+// What several commands share: the options that name a model, and how answers are printed.
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+
+#include "model/runtime_model.h"
+
+namespace sedum::cli {
+
+// --model, --adapter, --compute, --threads.
+struct ModelOptions {
+  std::string model, adapter, compute;
+  int threads = 0;
+};
+void add_model_options(CLI::App& app, ModelOptions& options, const char* default_compute);
+
+// A path, or the name of a model that was pulled.
+std::filesystem::path find_model(const std::string& name);
+
+// The program's threads and memory with a model in it.
+struct LoadedModel {
+  explicit LoadedModel(const ModelOptions& options);
+  Runtime runtime;
+  RuntimeModel model;
+};
+
+Compute parse_compute(const std::string& name);
+std::vector<int32_t> parse_ids(const std::string& text);                       // "1 2 3", "[1, 2, 3]" or "1,2,3"
+std::vector<std::vector<int32_t>> read_ids_file(const std::filesystem::path& path);  // JSON [[…], …]
+void print_json(const nlohmann::ordered_json& document);                        // one line, exact numbers
+bool color_terminal();                                                          // standard output is a terminal and NO_COLOR is unset
+
+}  // namespace sedum::cli
