@@ -15,6 +15,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -30,12 +31,12 @@
 #include "fuzz/mutator.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
-// Of the sanitizers' runtime, where it is linked.
-extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)());
-// The usual quarantine of 256 MiB would hide what an input costs; one allocation of a GiB is a failure.
+// Sanitizers end by SIGABRT, where the input is kept. The usual quarantine of 256 MiB would hide what an input costs; one
+// allocation of a GiB is a failure.
 extern "C" const char* __asan_default_options() {
-  return "quarantine_size_mb=8:max_allocation_size_mb=1024:detect_stack_use_after_return=0";
+  return "abort_on_error=1:quarantine_size_mb=8:max_allocation_size_mb=1024";
 }
+extern "C" const char* __ubsan_default_options() { return "abort_on_error=1:print_stacktrace=1"; }
 
 namespace sedum::fuzz {
 namespace {
@@ -52,55 +53,62 @@ struct Options {
 // Read by signal handlers, so: plain memory.
 const std::string* running = nullptr;
 char artifact[256];
+long rss_limit_mib, cpu_limit_ticks;
+volatile long ticks;
+constexpr long kTicksPerSecond = 10;
 
 // Only calls that a signal handler may make.
-void keep_input() {
-  if (!running) return;
-  const int file = ::open(artifact, O_WRONLY | O_CREAT | O_TRUNC, 0644);
-  if (file < 0 || ::write(file, running->data(), running->size()) < 0) return;
-  ::close(file);
+[[noreturn]] void fail(const char* why) {
   const auto say = [](const char* text) { return ::write(2, text, std::strlen(text)) > 0; };
-  say("\nfuzz: the failing input is in "), say(artifact), say("\n");
-  running = nullptr;
-}
-
-void on_signal(int signal) {
-  const char* text = signal == SIGPROF ? "fuzz: too slow\n" : "fuzz: crashed\n";
-  if (::write(2, text, std::strlen(text)) < 0) ::_exit(2);
-  keep_input();
+  say("\nfuzz: "), say(why);
+  if (running) {
+    const int file = ::open(artifact, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+    if (file >= 0 && ::write(file, running->data(), running->size()) >= 0) say("; the input is in "), say(artifact);
+  }
+  say("\n");
   ::_exit(1);
 }
 
-void catch_failures(const std::string& target) {
-  std::snprintf(artifact, sizeof(artifact), "fuzz_%s.failure-%d", target.c_str(), int(::getpid()));
-  static char stack[1 << 16];
-  const stack_t alternate{stack, 0, sizeof(stack)};
-  const bool sanitized = __sanitizer_set_death_callback != nullptr;
-  if (sanitized)
-    __sanitizer_set_death_callback(keep_input);
-  else
-    ::sigaltstack(&alternate, nullptr);
-  struct sigaction action = {};
-  action.sa_handler = on_signal;
-  action.sa_flags = SA_ONSTACK;
-  for (const int signal : {SIGABRT, SIGPROF}) ::sigaction(signal, &action, nullptr);
-  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL})
-    if (!sanitized) ::sigaction(signal, &action, nullptr);  // the sanitizers say more about these
-}
-
-void run_one(const std::string& input, const Options& options) {
-  running = &input;
-  const itimerval limit{{0, 0}, {options.cpu_seconds, 0}}, none{};
-  ::setitimer(ITIMER_PROF, &limit, nullptr);
-  LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
-  ::setitimer(ITIMER_PROF, &none, nullptr);
+void check_memory() {
   rusage use;
   ::getrusage(RUSAGE_SELF, &use);
-  if (use.ru_maxrss >> 10 > options.rss_mib) {
-    fmt::print(stderr, "fuzz: {} MiB resident\n", use.ru_maxrss >> 10);
-    keep_input();
-    ::_exit(1);
-  }
+  if (use.ru_maxrss >> 10 > rss_limit_mib) fail("too much memory");
+}
+
+void on_tick(int) {
+  check_memory();
+  ticks = ticks + 1;
+  if (ticks > cpu_limit_ticks) fail("too slow");
+}
+
+void catch_failures(const Options& options) {
+  std::snprintf(artifact, sizeof(artifact), "fuzz_%s.failure-%d", SEDUM_FUZZ_NAME, int(::getpid()));
+  rss_limit_mib = options.rss_mib;
+  cpu_limit_ticks = options.cpu_seconds * kTicksPerSecond;
+  struct sigaction action = {};
+  action.sa_flags = SA_ONSTACK | SA_RESTART;
+  action.sa_handler = on_tick;
+  ::sigaction(SIGPROF, &action, nullptr);
+  action.sa_handler = [](int) { fail("crashed"); };
+  ::sigaction(SIGABRT, &action, nullptr);
+#ifndef __SANITIZE_ADDRESS__  // which says more about these, then aborts
+  static char stack[1 << 16];
+  const stack_t alternate{stack, 0, sizeof(stack)};
+  ::sigaltstack(&alternate, nullptr);
+  for (const int signal : {SIGSEGV, SIGBUS, SIGFPE, SIGILL}) ::sigaction(signal, &action, nullptr);
+#endif
+  const itimerval every{{0, 1'000'000 / kTicksPerSecond}, {0, 1'000'000 / kTicksPerSecond}};
+  ::setitimer(ITIMER_PROF, &every, nullptr);  // of processor time: a busy machine makes nothing fail
+}
+
+void run_one(const std::string& input) {
+  // A copy of just its size: a string's own memory ends in a zero that reading beyond the input would find.
+  const auto bytes = std::make_unique_for_overwrite<uint8_t[]>(input.size());
+  std::copy(input.begin(), input.end(), bytes.get());
+  ticks = 0;
+  running = &input;
+  LLVMFuzzerTestOneInput(bytes.get(), input.size());
+  check_memory();
   running = nullptr;
 }
 
@@ -142,7 +150,7 @@ std::vector<std::string> first_corpus(const Options& options) {
   return corpus;
 }
 
-void fuzz(const std::string& target, const Options& options, std::vector<std::string> dictionary) {
+void fuzz(const Options& options, std::vector<std::string> dictionary) {
   constexpr size_t kMostInputs = 20'000;
   std::vector<std::string> corpus = first_corpus(options);
   const size_t seeds = corpus.size();
@@ -151,7 +159,7 @@ void fuzz(const std::string& target, const Options& options, std::vector<std::st
   uint64_t runs = 0;
   const auto run = [&](const std::string& input) {
     coverage().fill(0);
-    run_one(input, options);
+    run_one(input);
     ++runs;
     return remember(seen);
   };
@@ -165,8 +173,8 @@ void fuzz(const std::string& target, const Options& options, std::vector<std::st
     if (run(input) && corpus.size() < kMostInputs) corpus.push_back(std::move(input));
   }
   const auto edges = std::count_if(seen.begin(), seen.end(), [](uint8_t n) { return n != 0; });
-  fmt::print("{}: {} executions in {:.0f} s ({:.0f}/s), {} seeds, {} inputs kept, {} edges\n", target, runs, elapsed(),
-             double(runs) / std::max(elapsed(), 1e-3), seeds, corpus.size() - seeds, edges);
+  fmt::print("{}: {} executions in {:.0f} s ({:.0f}/s), {} seeds, {} inputs kept, {} edges\n", SEDUM_FUZZ_NAME, runs,
+             elapsed(), double(runs) / std::max(elapsed(), 1e-3), seeds, corpus.size() - seeds, edges);
 }
 
 Options parse_arguments(int argc, char** argv) {
@@ -211,17 +219,16 @@ void add_built_in_seeds(Options& options) {
 
 int run_driver(int argc, char** argv) {
   Options options = parse_arguments(argc, argv);
-  catch_failures(SEDUM_FUZZ_NAME);
+  catch_failures(options);
   if (!options.inputs.empty()) {
     const auto inputs = read_all(options.inputs);
-    for (const std::string& input : inputs) run_one(input, options);
+    for (const std::string& input : inputs) run_one(input);
     fmt::print("{}: {} inputs, no failure\n", SEDUM_FUZZ_NAME, inputs.size());
     return 0;
   }
   add_built_in_seeds(options);
   const bool has_dictionary = fs::exists(SEDUM_FUZZ_DICTIONARY);
-  fuzz(SEDUM_FUZZ_NAME, options,
-       has_dictionary ? parse_dictionary(read_file(SEDUM_FUZZ_DICTIONARY)) : std::vector<std::string>{});
+  fuzz(options, has_dictionary ? parse_dictionary(read_file(SEDUM_FUZZ_DICTIONARY)) : std::vector<std::string>{});
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -38,6 +39,11 @@ inline std::string hex(const void* data, size_t bytes) {
 
 inline std::span<const std::byte> as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+
+// Without the zero that ends a string: the sanitizer sees a read beyond the last byte.
+inline std::vector<std::byte> exact_copy(std::string_view text) {
+  return {as_bytes(text).begin(), as_bytes(text).end()};
 }
 
 // The message of the Error that `act` must throw.
