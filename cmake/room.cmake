@@ -1,9 +1,12 @@
-# sedum_room(NAME [NEEDS room...] [LIBRARIES lib...]): one folder of src/ is one static library, one test program (its
+# sedum_room(NAME [NEEDS room...] [LIBRARIES lib...] [WITHOUT folder...]): one folder of src/ is one static library, one test program (its
 # *_test.cc) and, with SEDUM_BENCHMARKS, one benchmark program (its *_bench.cc). Files are found by name: adding an
 # operator or a command touches no build file.
 function(sedum_room name)
-  cmake_parse_arguments(ROOM "" "" "NEEDS;LIBRARIES;TEST_LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ROOM "" "" "NEEDS;LIBRARIES;WITHOUT" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
+  foreach(folder ${ROOM_WITHOUT})
+    list(FILTER sources EXCLUDE REGEX "^${CMAKE_CURRENT_SOURCE_DIR}/${folder}/")
+  endforeach()
   set(tests ${sources})
   set(benches ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cc$")
@@ -23,7 +26,7 @@ function(sedum_room name)
   if(SEDUM_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_compile_definitions(${name}_test PRIVATE SEDUM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-    target_link_libraries(${name}_test PRIVATE sedum_${name} ${ROOM_TEST_LIBRARIES} GTest::gmock GTest::gtest_main)
+    target_link_libraries(${name}_test PRIVATE sedum_${name} GTest::gmock GTest::gtest_main)
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}: DISCOVERY_MODE PRE_TEST
                          PROPERTIES LABELS unit TIMEOUT 300)
   endif()

@@ -61,6 +61,7 @@ Run setup_compare(CLI::App& app) {
     ModelOptions shared;
     std::string first, second, file, system, out;
     int max_tokens = 256;
+    size_t max_questions = 0;
     bool json = false;
   };
   auto o = std::make_shared<Options>();
@@ -72,6 +73,7 @@ Run setup_compare(CLI::App& app) {
   app.add_option("--threads", o->shared.threads, "threads; 0: all");
   app.add_option("--system", o->system, "the system message");
   app.add_option("--max-tokens", o->max_tokens, "the longest answer")->capture_default_str();
+  app.add_option("--max-questions", o->max_questions, "the first so many questions; 0: all")->capture_default_str();
   app.add_option("--out", o->out, "a Markdown file for the table");
   app.add_flag("--json", o->json, "JSON lines");
   app.footer("example: sedum eval compare smollm2-135m smollm2-135m+runs/mine/adapter --questions questions.jsonl");
@@ -79,6 +81,7 @@ Run setup_compare(CLI::App& app) {
     std::vector<std::vector<data::Message>> questions;
     data::RowReader reader(o->file);
     while (auto row = reader.next()) {
+      if (o->max_questions > 0 && questions.size() == o->max_questions) break;
       auto question = question_of(*row);
       questions.push_back(std::move(question));
     }
