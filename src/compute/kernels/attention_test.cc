@@ -103,7 +103,7 @@ double slack(const Case& c) {
 template <class T, class K>
 void expect_forward_like_twin() {
   ThreadPool pool(2);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const Case& c : cases()) {
       Tensors<T, K> t(c);
@@ -124,7 +124,7 @@ TEST(Attention, ForwardLikeTwinHalfQueries) { expect_forward_like_twin<bf16, flo
 template <class T, class K>
 void expect_backward_like_twin() {
   ThreadPool pool(2);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const Case& c : cases()) {
       Tensors<T, K> t(c);
@@ -186,7 +186,7 @@ TEST(Attention, TwinByFiniteDifferences) {
 // A causal window is what a bias of −∞ elsewhere is.
 TEST(Attention, MasksAreBiases) {
   ThreadPool pool(2);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     Case c{"masked", {2, 2, 24, 0.2f, true, 9}, {{30, 41}}};
     Tensors<float, float> masked(c);
@@ -206,7 +206,7 @@ TEST(Attention, MasksAreBiases) {
 }
 
 TEST(Attention, SameBitsForAnyThreadCount) {
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const Case& c : cases()) {
       ThreadPool one(1);
@@ -227,7 +227,7 @@ TEST(Attention, SameBitsForAnyThreadCount) {
 
 TEST(Attention, SegmentsLikeSeparateRuns) {
   ThreadPool pool(2);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const Case& c : cases()) {
       Tensors<float, bf16> together(c), apart(c);
@@ -247,7 +247,7 @@ TEST(Attention, SegmentsLikeSeparateRuns) {
 
 // A prefill of 1,100 keys at once, in pieces, and as single tokens over ever longer caches: the same bits.
 TEST(Attention, DecodeLikePrefill) {
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     if (isa == Isa::kPortable) continue;  // slow, and one query at a time by construction
     const ScopedIsa forced(isa);
     for (const int window : {0, 300}) {
@@ -276,7 +276,7 @@ TEST(Attention, DecodeLikePrefill) {
 
 TEST(Attention, PagedLikeContiguous) {
   ThreadPool pool(2);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const int page_size : {1, 24, 128}) {
       for (const Case& c : cases()) {
@@ -317,7 +317,7 @@ TEST(Attention, PagedLikeContiguous) {
 TEST(Attention, StridedRows) {
   ThreadPool pool(2);
   const Case c{"strided", {4, 2, 32, 0.2f, true}, {{20, 20}, {3, 30}}};
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     Tensors<float, float> dense(c), wide(c);
     dense.forward(pool, c.shape), dense.backward(pool, c.shape);
@@ -347,7 +347,7 @@ TEST(Attention, StridedRows) {
 TEST(Attention, SpecialValues) {
   ThreadPool pool(1);
   const float infinity = std::numeric_limits<float>::infinity();
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     const Case c{"special", {1, 1, 8, 0.3f, true}, {{20, 20}}, true};
     Tensors<float, float> t(c), clean(c);

@@ -33,7 +33,7 @@ State train(ThreadPool& pool, int64_t n) {
 
 TEST(Optimizer, AdamWLikeTwin) {
   ThreadPool pool(2);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const int64_t n : {1, 15, 16, 17, 1000, 10001}) {
       const State s = train(pool, n);
@@ -68,7 +68,7 @@ TEST(Optimizer, AdamWAsTorchHasIt) {
 TEST(Optimizer, SameBitsForAnyThreadCount) {
   const int64_t n = 50001;
   const auto x = test_values<float>(n, 3);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     ThreadPool one(1);
     const State alone = train(one, n);
@@ -85,7 +85,7 @@ TEST(Optimizer, SameBitsForAnyThreadCount) {
 
 TEST(Optimizer, SumOfSquares) {
   ThreadPool pool(2);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const int64_t n : {0, 1, 7, 16, 4095, 4096, 4097, 100000}) {
       const auto x = test_values<float>(n, 1);

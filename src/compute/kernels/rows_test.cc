@@ -23,7 +23,7 @@ const std::vector<Shape> kShapes = {{1, 1}, {3, 7}, {2, 16}, {5, 33}, {65, 64}, 
 template <class F>
 void on_all(F&& check) {
   ThreadPool pool(2);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const auto [rows, cols] : kShapes) {
       const std::string what = std::string(name(isa)) + ", " + std::to_string(rows) + " × " + std::to_string(cols);
@@ -81,7 +81,7 @@ TEST(Rows, SoftmaxLikeTwin) {
 
 TEST(Rows, SoftmaxSpecialValues) {
   ThreadPool pool(1);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const int64_t cols : {5, 16, 40, 5000}) {
       std::vector<float> x(static_cast<size_t>(cols), -kInf), y(x.size());
@@ -108,7 +108,7 @@ TEST(Rows, RopeLikeTwin) {
   struct Heads {
     int64_t rows, heads, dim, half;
   };
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     for (const auto [rows, heads, dim, half] :
          {Heads{1, 1, 2, 1}, {5, 3, 64, 32}, {70, 2, 20, 5}, {3, 2, 80, 40}, {4, 1, 7, 0}}) {
@@ -183,7 +183,7 @@ TEST(Rows, CrossEntropyLikeTwin) {
 
 TEST(Rows, CrossEntropySpecialValues) {
   ThreadPool pool(1);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     const int64_t cols = 3000;
     auto logits = test_values<float>(3 * cols, 1);
@@ -281,7 +281,7 @@ std::vector<T> everything(ThreadPool& pool, int64_t rows, int64_t cols) {
 }
 
 TEST(Rows, SameBitsForAnyThreadCount) {
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     ThreadPool one(1);
     const auto alone = everything<float>(one, 37, 643);
@@ -297,7 +297,7 @@ TEST(Rows, SameBitsForAnyThreadCount) {
 // exp over its whole range, by way of a softmax of two values: y = e^x / (1 + e^x) with 1 + e^x = 1 for x below −17.
 TEST(Rows, ExponentialToAFewUlp) {
   ThreadPool pool(1);
-  for (const Isa isa : available_isas()) {
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     double worst = 0;
     for (float x = -17; x > -104.5f; x = x * (1 + 0x1p-13f) - 0x1p-14f) {
@@ -398,8 +398,7 @@ TEST(Rows, TwinsByFiniteDifferences) {
 
 TEST(Rows, ForcedInstructionSetIsUsed) {
   const RowKernels<float>* before = nullptr;
-  for (const Isa isa : available_isas()) {
-    if (isa == Isa::kAvx512Bf16) continue;  // has nothing of its own for rows
+  for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
     EXPECT_NE(&row_kernels<float>(), before) << name(isa);
     before = &row_kernels<float>();

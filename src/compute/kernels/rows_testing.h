@@ -10,8 +10,16 @@
 
 #include "base/random.h"
 #include "compute/dtype/dtype.h"
+#include "compute/kernels/isa.h"
 
 namespace sedum {
+
+// The instruction sets that differ here: none of these kernels has anything of its own for AVX-512 with BF16.
+inline std::vector<Isa> isas_to_test() {
+  std::vector<Isa> all = available_isas();
+  std::erase(all, Isa::kAvx512Bf16);
+  return all;
+}
 
 template <class T>
 std::vector<T> test_values(int64_t n, uint32_t seed, double size = 1) {
