@@ -4,6 +4,9 @@
 // V: I and F are registers of kLanes int32 (4 · kLanes bytes) and floats; kRows is the highest tile.
 #pragma once
 
+#include <cstring>
+#include <utility>
+
 #include "compute/kernels/quantised_panel.h"
 
 #define SEDUM_INLINE __attribute__((always_inline))
@@ -154,37 +157,55 @@ SEDUM_INLINE inline void dots_in_16_bits(typename V::I (&dot)[R], Line line, con
   }
 }
 
-// The quantisation of ref::quantise_block, in the layout of quantised_panel.h. V::quantise_32 gives 32 bytes and the sums of their
-// halves.
-template <class V>
-void quantise_tile(DType dtype, const void* x, size_t x_row_bytes, int rows, int64_t k, uint8_t* to) {
-  for (int r = 0; r < rows; ++r) {
-    const char* const row = static_cast<const char*>(x) + size_t(r) * x_row_bytes;
+// The quantisation of ref::quantise_block, four blocks at once: one at a time takes 0.25 instead of 0.16 ns a value. Where the
+// results go: four heads in a row, and for each group of 4 k four words in a row, `stride` bytes after those of the group before.
+// Directly, because loads of what was just stored in smaller pieces wait.
+struct FourBlocks {
+  ActivationHead* heads;
+  uint8_t* quads;
+  size_t stride;
+};
+
+// V::quantise takes the addresses of four blocks of 32 values.
+template <class V, class T>
+void quantise_rows(const void* x, size_t x_row_bytes, int rows, int64_t k, uint8_t* to) {
+  const size_t stride = activation_bytes(rows, 32);
+  const size_t quads_at = size_t(rows) * sizeof(ActivationHead);
+  const auto row = [&](int r) {
+    return reinterpret_cast<const T*>(static_cast<const char*>(x) + size_t(r) * x_row_bytes);
+  };
+  int r = 0;
+  for (; r + 4 <= rows; r += 4) {  // of four rows
     uint8_t* block = to;
-    for (int64_t at = 0; at < k; at += 32, block += activation_bytes(rows, 32)) {
-      alignas(32) uint32_t quads[8];
-      int32_t first, second;
-      const float scale = dtype == DType::kBF16
-                              ? V::quantise_32(reinterpret_cast<const uint16_t*>(row) + at, quads, first, second)
-                              : V::quantise_32(reinterpret_cast<const float*>(row) + at, quads, first, second);
-      reinterpret_cast<ActivationHead*>(block)[r] = {scale, scale * float(first + second), -(first + second), -first,
-                                                     -second};
-      uint32_t* word = reinterpret_cast<uint32_t*>(block + size_t(rows) * sizeof(ActivationHead)) + r;
-      for (int g = 0; g < 8; ++g, word += rows) *word = quads[g];
+    for (int64_t at = 0; at < k; at += 32, block += stride) {
+      const FourBlocks four{reinterpret_cast<ActivationHead*>(block) + r, block + quads_at + size_t(r) * 4,
+                            size_t(rows) * 4};
+      V::quantise(row(r) + at, row(r + 1) + at, row(r + 2) + at, row(r + 3) + at, four);
+    }
+  }
+  for (; r < rows; ++r) {  // of one row; the first block stands in for what is missing
+    for (int64_t at = 0; at < k; at += 128) {
+      ActivationHead heads[4];
+      uint8_t quads[8][4][4];
+      const T* const values = row(r) + at;
+      const auto block = [&](int i) { return values + (at + 32 * i < k ? 32 * i : 0); };
+      V::quantise(values, block(1), block(2), block(3), {heads, quads[0][0], 16});
+      for (int i = 0; i < 4 && at + 32 * i < k; ++i) {
+        uint8_t* const p = to + size_t(at / 32 + i) * stride;
+        std::memcpy(p + size_t(r) * sizeof(ActivationHead), &heads[i], sizeof(ActivationHead));
+        uint8_t* words = p + quads_at + size_t(r) * 4;
+        for (int g = 0; g < 8; ++g, words += size_t(rows) * 4) std::memcpy(words, quads[g][i], 4);
+      }
     }
   }
 }
 
-// Scale and factor of a block from the bits of its largest magnitude, in which infinity and NaN are the largest of all.
-struct BlockScale {
-  float scale, inverse;
-  bool usable;  // otherwise all values become zero
-};
-inline BlockScale block_scale(uint32_t top_bits) {
-  const float top = __builtin_bit_cast(float, top_bits);
-  if (top_bits >= 0x7f800000) return {__builtin_nanf(""), 0, false};
-  if (top < 0x1p-118f) return {0, 0, false};
-  return {top / 127, 127 / top, true};
+template <class V>
+void quantise_tile(DType dtype, const void* x, size_t x_row_bytes, int rows, int64_t k, uint8_t* to) {
+  if (dtype == DType::kBF16)
+    quantise_rows<V, uint16_t>(x, x_row_bytes, rows, k, to);
+  else
+    quantise_rows<V, float>(x, x_row_bytes, rows, k, to);
 }
 
 template <class V>

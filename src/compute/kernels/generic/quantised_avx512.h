@@ -1,7 +1,7 @@
 // The vocabulary of generic/quantised.h for AVX-512 F, BW, VL, DQ. Included inside a target region.
 #pragma once
 
-#include "compute/kernels/generic/quantised.h"
+#include "compute/kernels/generic/quantised_x86.h"
 
 namespace sedum {
 namespace {
@@ -65,29 +65,9 @@ struct QuantisedAvx512 {
     dots_in_16_bits<QuantisedAvx512, kTop, kFirst, kCount>(dot, line, quads);
   }
 
-  static SEDUM_INLINE F values(const float* p) { return _mm512_loadu_ps(p); }
-  static SEDUM_INLINE F values(const uint16_t* p) {
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bytes32(p)), 16));
-  }
   template <class T>
-  static SEDUM_INLINE float quantise_32(const T* x, uint32_t* quads, int32_t& first, int32_t& second) {
-    const F a = values(x), b = values(x + 16);
-    const I magnitude = _mm512_set1_epi32(0x7fffffff);
-    const I top = _mm512_max_epi32(_mm512_and_si512(_mm512_castps_si512(a), magnitude),
-                                   _mm512_and_si512(_mm512_castps_si512(b), magnitude));
-    const BlockScale scale = block_scale(uint32_t(_mm512_reduce_max_epi32(top)));
-    __m256i q = _mm256_setzero_si256();
-    if (scale.usable) {
-      const F inverse = _mm512_set1_ps(scale.inverse);
-      q = _mm256_set_m128i(_mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(b, inverse))),
-                           _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(_mm512_mul_ps(a, inverse))));
-    }
-    _mm256_store_si256(reinterpret_cast<__m256i*>(quads), q);
-    // Sums of eight unsigned bytes each; the offset of 128 is taken off afterwards.
-    const __m256i sums = _mm256_sad_epu8(_mm256_xor_si256(q, _mm256_set1_epi8(-128)), _mm256_setzero_si256());
-    first = int32_t(_mm256_extract_epi64(sums, 0) + _mm256_extract_epi64(sums, 1)) - 16 * 128;
-    second = int32_t(_mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3)) - 16 * 128;
-    return scale.scale;
+  static SEDUM_INLINE void quantise(const T* a, const T* b, const T* c, const T* d, const FourBlocks& to) {
+    quantise_four(a, b, c, d, to);
   }
 };
 

@@ -1,4 +1,5 @@
 // The int8 product for AVX2, FMA and F16C: a panel is two registers of 8 columns.
+#include <cstring>
 #include <utility>
 
 #include <immintrin.h>
@@ -7,7 +8,7 @@
 
 // Up to the end of the file, where the templates are instantiated.
 #pragma GCC target("avx2,fma,f16c")
-#include "compute/kernels/generic/quantised.h"
+#include "compute/kernels/generic/quantised_x86.h"
 
 namespace sedum {
 namespace {
@@ -70,38 +71,9 @@ struct QuantisedAvx2 {
     dots_in_16_bits<QuantisedAvx2, kTop, kFirst, kCount>(dot, line, quads);
   }
 
-  static SEDUM_INLINE F values(const float* p) { return _mm256_loadu_ps(p); }
-  static SEDUM_INLINE F values(const uint16_t* p) {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bytes16(p)), 16));
-  }
-  static SEDUM_INLINE I magnitude(F x) {
-    return _mm256_and_si256(_mm256_castps_si256(x), _mm256_set1_epi32(0x7fffffff));
-  }
-  static SEDUM_INLINE uint32_t largest(I x) {
-    __m128i top = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
-    top = _mm_max_epi32(top, _mm_shuffle_epi32(top, 0x4e));
-    top = _mm_max_epi32(top, _mm_shuffle_epi32(top, 0xb1));
-    return uint32_t(_mm_cvtsi128_si32(top));
-  }
   template <class T>
-  static SEDUM_INLINE float quantise_32(const T* x, uint32_t* quads, int32_t& first, int32_t& second) {
-    const F a = values(x), b = values(x + 8), c = values(x + 16), d = values(x + 24);
-    const BlockScale scale = block_scale(largest(
-        _mm256_max_epi32(_mm256_max_epi32(magnitude(a), magnitude(b)), _mm256_max_epi32(magnitude(c), magnitude(d)))));
-    I q = _mm256_setzero_si256();
-    if (scale.usable) {
-      const F inverse = _mm256_set1_ps(scale.inverse);
-      const auto integers = [&](F v) SEDUM_INLINE { return _mm256_cvtps_epi32(_mm256_mul_ps(v, inverse)); };
-      q = _mm256_packs_epi16(_mm256_packs_epi32(integers(a), integers(b)),
-                             _mm256_packs_epi32(integers(c), integers(d)));
-      q = _mm256_permutevar8x32_epi32(q, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));  // packs works within 128 bits
-    }
-    _mm256_store_si256(reinterpret_cast<I*>(quads), q);
-    // Sums of eight unsigned bytes each; the offset of 128 is taken off afterwards.
-    const I sums = _mm256_sad_epu8(_mm256_xor_si256(q, _mm256_set1_epi8(-128)), _mm256_setzero_si256());
-    first = int32_t(_mm256_extract_epi64(sums, 0) + _mm256_extract_epi64(sums, 1)) - 16 * 128;
-    second = int32_t(_mm256_extract_epi64(sums, 2) + _mm256_extract_epi64(sums, 3)) - 16 * 128;
-    return scale.scale;
+  static SEDUM_INLINE void quantise(const T* a, const T* b, const T* c, const T* d, const FourBlocks& to) {
+    quantise_four(a, b, c, d, to);
   }
 };
 

@@ -1,4 +1,5 @@
 // The int8 product for AVX-512 with VNNI.
+#include <cstring>
 #include <utility>
 
 #include <immintrin.h>

@@ -5,6 +5,7 @@
 
 #include "compute/kernels/generic/quantised.h"
 #include "compute/kernels/quantised_panel.h"
+#include "compute/kernels/ref/quantised.h"
 
 namespace sedum {
 namespace {
@@ -95,19 +96,17 @@ struct QuantisedPortable {
   static float value(const float* p) { return *p; }
   static float value(const uint16_t* p) { return __builtin_bit_cast(float, uint32_t(*p) << 16); }
   template <class T>
-  static float quantise_32(const T* x, uint32_t* quads, int32_t& first, int32_t& second) {
-    uint32_t top = 0;
-    for (int i = 0; i < 32; ++i) {
-      const uint32_t magnitude = __builtin_bit_cast(uint32_t, value(x + i)) & 0x7fffffff;
-      top = magnitude > top ? magnitude : top;
+  static void quantise(const T* a, const T* b, const T* c, const T* d, const FourBlocks& to) {
+    const T* const blocks[4] = {a, b, c, d};
+    for (int i = 0; i < 4; ++i) {
+      float x[32];
+      for (int j = 0; j < 32; ++j) x[j] = value(blocks[i] + j);
+      const ref::QuantisedBlock block = ref::quantise_block(x);
+      int first = 0, second = 0;
+      for (int j = 0; j < 16; ++j) first += block.q[j], second += block.q[j + 16];
+      to.heads[i] = {block.scale, block.scale * float(first + second), -(first + second), -first, -second};
+      for (int g = 0; g < 8; ++g) std::memcpy(to.quads + size_t(g) * to.stride + 4 * i, block.q + 4 * g, 4);
     }
-    const BlockScale scale = block_scale(top);
-    int8_t q[32] = {};
-    for (int i = 0; scale.usable && i < 32; ++i) q[i] = int8_t(std::nearbyint(value(x + i) * scale.inverse));
-    std::memcpy(quads, q, 32);
-    first = second = 0;
-    for (int i = 0; i < 16; ++i) first += q[i], second += q[i + 16];
-    return scale.scale;
   }
 };
 
