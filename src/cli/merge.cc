@@ -8,7 +8,7 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "eval/perplexity.h"
-#include "model/adapters/merge.h"
+#include "model/checkpoint/merge.h"
 #include "model/checkpoint/export.h"
 
 namespace sedum::cli {

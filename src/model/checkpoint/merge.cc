@@ -1,4 +1,4 @@
-#include "model/adapters/merge.h"
+#include "model/checkpoint/merge.h"
 
 #include "base/error.h"
 #include "compute/ops/check.h"
