@@ -108,8 +108,7 @@ std::vector<RepositoryFile> parse_listing(const std::string& text) {
         file.checksum = {Checksum::Kind::kGitBlob, lower(item.at("oid").get<std::string>())};
       }
     } catch (const json::exception&) {
-      throw Error("the hub's list of files has an entry that cannot be read: " + item.dump().substr(0, 200),
-                  "try again later");
+      throw Error("the hub's list of files has an entry that cannot be read", "try again later");
     }
     if (file.checksum.hex.starts_with("sha256:")) file.checksum.hex.erase(0, 7);
     if (!is_hex(file.checksum.hex, file.checksum.kind == Checksum::Kind::kSha256 ? 64 : 40)) file.checksum = {};

@@ -214,6 +214,10 @@ void Server::generate(const ServedModel& model, const openai::CommonRequest& com
                     prompt.size(), model.engine->context_length()),
         "context_length_exceeded");
   }
+  if (prompts.size() * size_t(common.n) > openai::kMaxPrompts) {
+    throw Failure::invalid("n", fmt::format("a request may have at most {} answers", openai::kMaxPrompts),
+                           "invalid_value");
+  }
   const Place place = take_place(in_flight_, options_.max_requests);
   Answer::Options options{.choices = int(prompts.size()) * common.n,
                           .choices_per_prompt = common.n,

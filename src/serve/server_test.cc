@@ -340,6 +340,8 @@ TEST_F(ServeTest, ErrorsAreOpenAIs) {
   EXPECT_EQ(refused.status, 400);
   expect_error(complete({{"prompt", {5, 1000}}}), 400, "invalid_value", "prompt", "no token 1000");
   EXPECT_EQ(complete({{"prompt", {13}}}).status, 400);
+  expect_error(complete({{"prompt", std::vector<std::string>(100, "a")}, {"n", 2}}), 400, "invalid_value", "n",
+               "at most 128 answers");
   expect_error(send("POST", "/v1/chat/completions", std::string(6000, ' ')), 413, "request_too_large", nullptr,
                "5000 bytes");
   expect_error(send("GET", "/v1/embeddings"), 404, "unknown_url", nullptr, "/v1/embeddings");

@@ -10,10 +10,20 @@
 namespace sedum::openai {
 using nlohmann::json;
 
+namespace {
+constexpr int kMaxDepth = 64;
+}
+
 json parse_object(std::string_view body) {
+  // No field is deeper than messages[i].content[j].text; what copies, compares or frees a value may recurse.
+  const auto not_too_deep = [](int depth, json::parse_event_t, json&) {
+    if (depth > kMaxDepth)
+      throw Failure::invalid("", fmt::format("the body is nested deeper than {} levels", kMaxDepth), "invalid_json");
+    return true;
+  };
   json value;
   try {
-    value = json::parse(body);
+    value = json::parse(body, not_too_deep);
   } catch (const json::parse_error& e) {
     throw Failure::invalid("", fmt::format("the body is not valid JSON: error at byte {}", e.byte), "invalid_json");
   }

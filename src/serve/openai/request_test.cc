@@ -161,7 +161,8 @@ TEST(ChatRequest, EveryFieldIsChecked) {
 TEST(ChatRequest, MalformedBodies) {
   for (const std::string& body :
        {std::string(), std::string("{"), std::string("[]"), std::string("null"), std::string("{\"model\": \"\xff\"}"),
-        std::string("{} {}"), std::string(1 << 20, '['), std::string("{\"a\":") + std::string(1 << 20, '[')}) {
+        std::string("{} {}"), std::string(1 << 20, '['), std::string("{\"a\":") + std::string(1 << 20, '['),
+        R"({"model": "m", "stop": )" + std::string(1 << 20, '[') + std::string(1 << 20, ']') + "}"}) {
     EXPECT_EQ(failure_of([&] { parse_chat(body); }).status, 400) << body.substr(0, 20);
   }
 }
