@@ -17,7 +17,7 @@ struct ZipContent {
 inline std::string make_zip(const std::vector<ZipContent>& members) {
   const auto bytes = [](uint64_t value, int size) {
     std::string text;
-    for (int i = 0; i < size; ++i) text += char(value >> (8 * i));
+    for (int i = 0; i < size; ++i, value >>= 8) text += char(value);
     return text;
   };
   std::string archive, directory;
