@@ -7,11 +7,8 @@
 #include "base/error.h"
 #include "compute/kernels/generic/products_table.h"
 #include "compute/kernels/isa.h"
-#include "compute/kernels/ref/products.h"
-#if __has_include("compute/kernels/quantised.h")
 #include "compute/kernels/quantised.h"
-#define SEDUM_HAVE_QUANTISED 1
-#endif
+#include "compute/kernels/ref/products.h"
 
 namespace sedum {
 namespace {
@@ -122,13 +119,7 @@ void product_tn(ThreadPool& pool, Compute compute, ConstMatrix dy, ConstMatrix x
 }
 
 std::unique_ptr<PackedMatrix> pack(ThreadPool& pool, Compute compute, ConstMatrix w) {
-  if (compute == Compute::kInt8) {
-#ifdef SEDUM_HAVE_QUANTISED
-    return pack_int8(pool, w);
-#else
-    return nullptr;
-#endif
-  }
+  if (compute == Compute::kInt8) return pack_int8(pool, w);
   return std::make_unique<FloatPanels>(pool, compute, w);
 }
 
@@ -140,9 +131,7 @@ void product_packed(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, Muta
     if (!accumulate) clear(y);
     return;
   }
-#ifdef SEDUM_HAVE_QUANTISED
   if (w.compute() == Compute::kInt8) return product_packed_int8(pool, x, {{w, y, accumulate}});
-#endif
   static_cast<const FloatPanels&>(w).multiply(pool, x, y, accumulate);
 }
 

@@ -1,6 +1,7 @@
 #include "compute/kernels/products.h"
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -147,11 +148,11 @@ TEST(Products, EveryFormatAsItsTwin) {
   on_every_isa([&] {
     for (const Compute compute : {Compute::kF32, Compute::kBF16})
       for (const DType w : kStored)
-        for (const DType x : {DType::kF32, DType::kBF16})
-          for (const int64_t m : {1, 5, 37}) {
-            check(pool, {Product::kNT, compute, x, w, DType::kF32, m, 53, 512, false});
-            check(pool, {Product::kNN, compute, x, w, DType::kF32, m, 256, 45, m == 5});
-          }
+        for (const auto& [m, x] :
+             {std::pair{1, DType::kF32}, {5, DType::kBF16}, {37, DType::kBF16}, {37, DType::kF32}}) {
+          check(pool, {Product::kNT, compute, x, w, DType::kF32, m, 53, 512, false});
+          check(pool, {Product::kNN, compute, x, w, DType::kF32, m, 256, 45, m == 5});
+        }
   });
 }
 
@@ -163,9 +164,10 @@ TEST(Products, OddShapesAsTheirTwins) {
     for (const auto& [m, n, k] : shapes)
       for (const Product product : {Product::kNT, Product::kNN, Product::kTN})
         for (const Compute compute : {Compute::kF32, Compute::kBF16})
-          for (int i = 0; i < 16; ++i) {
+          for (int i = 0; i < 8; ++i) {
             const auto type = [&](int bit) { return i >> bit & 1 ? DType::kBF16 : DType::kF32; };
-            check(pool, {product, compute, type(0), type(1), type(2), m, n, k, bool(i & 8)}, size_t(i % 3 * 8));
+            check(pool, {product, compute, type(0), type(1), type(2), m, n, k, std::popcount(unsigned(i)) % 2 == 0},
+                  size_t(i % 3 * 8));
           }
   });
 }
@@ -204,7 +206,7 @@ TEST(Products, SameBitsForAnyThreadsAndRows) {
         for (const DType y : {DType::kF32, DType::kBF16})
           for (const Product product : {Product::kNT, Product::kNN}) {
             const bool nt = product == Product::kNT;
-            const Case t{product, compute, DType::kF32, w, y, 61, nt ? 90 : 256, nt ? 1792 : 900, true};
+            const Case t{product, compute, DType::kF32, w, y, 47, nt ? 70 : 256, nt ? 1792 : 900, true};
             Operands o(t);
             const std::vector<float> before = o.c.get();
             run(one, t, o.a.in(), o.b.in(), o.c.out());
@@ -214,7 +216,7 @@ TEST(Products, SameBitsForAnyThreadsAndRows) {
               run(*pool, t, o.a.in(), o.b.in(), o.c.out());
               EXPECT_EQ(o.c.get(), want) << describe(t) << " threads " << pool->size();
             }
-            for (const int64_t row : {0, 17, 60}) {
+            for (const int64_t row : {0, 17, 46}) {
               Guarded alone(y, 1, t.n);
               const auto at = [&](const std::vector<float>& v) { return v.begin() + row * t.n; };
               alone.set({at(before), at(before) + t.n});

@@ -12,9 +12,10 @@ namespace sedum::SEDUM_ISA_NAMESPACE {
 // Units of K in one pass: a panel of 96 KiB streams from L2 without loss; 128-288 cost 3-8 % at K = 4096 for the passes over C.
 constexpr int64_t kChunk = 768;
 constexpr int64_t kGroup = 512;  // columns in one pass over the chunks: bounds the scratch of results that are not f32
+// Rows of A packed at a time: 256 to 1024 are alike, the whole of a 16384 × 576 dW costs 2-8 % (A then streams from memory).
 constexpr int64_t kBlockRows = 1024;
 constexpr int64_t kBlockBytes = 24 << 20;  // of packed A for each thread
-constexpr int64_t kFewUnits = 32;
+constexpr int64_t kFewUnits = 32;          // of a panel at a time when there are few rows: 4 KiB
 
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -120,7 +121,7 @@ inline void run_block(const Work& w, const Strips& strips, int64_t step, int64_t
       const int64_t len = least(step, w.units - u), room = round_up(len, w.piece);
       const float* a_chunk = a + strips.rows * u + u / step * strips.count * Simd::lanes;
       for (int64_t col = 0; col < r.cols; col += kPiece) {
-        if (w.pack_b) w.pack_b(*w.b, g + col, u, len, room, panel);
+        if (w.pack_b) w.pack_b(*w.b, g + col, u, len, {u, u + len, kPiece}, room, panel);
         for (int64_t p = 0; p < kPiece / kPair && col + p * kPair < r.cols; ++p) {
           const float* packed = w.panels + (g + col) * all_units + (p * all_units + u) * kPair;
           run_strips(w, strips, r, col + p * kPair, u, len, a_chunk, w.pack_b ? panel + p * room * kPair : packed,
@@ -164,8 +165,8 @@ inline void run_thread(const Work& w, const Grid& grid, int64_t thread) {
   }
 }
 
-// One strip of rows, weights along rows: the panel is never whole, a piece of it is packed in L1 and used while the next is on its
-// way. One row of bf16 weights: … of the read bandwidth.
+// One strip of rows, weights along rows: a panel is never whole; a little of it is packed into L1 and used while the next is on its
+// way. One row costs what packing costs: 15 cycles for 32 bf16 weights (the transposition, and memory behind it), 16 for Q4_0.
 inline void run_few(const Work& w, int64_t threads, int64_t thread) {
   const int64_t panels = round_up(w.n, kPiece) / kPiece, first = panels * thread / threads,
                 end = panels * (thread + 1) / threads;
@@ -183,7 +184,7 @@ inline void run_few(const Work& w, int64_t threads, int64_t thread) {
     to.sums_stride = kGroup;
     for (int64_t u = 0; u < w.units; u += kFewUnits) {
       const int64_t len = least(kFewUnits, w.units - u), piece_room = round_up(len, w.piece);
-      w.pack_b(*w.b, r.col0, u, len, piece_room, panel);
+      w.pack_b(*w.b, r.col0, u, len, {0, w.units, kPiece}, piece_room, panel);
       to.resume = u > 0 || w.accumulate;
       for (int64_t q = 0; q < kPiece / kPair; ++q) {
         to.sums = scratch + q * kPair, to.next_sums = to.sums;
@@ -194,15 +195,23 @@ inline void run_few(const Work& w, int64_t threads, int64_t thread) {
   }
 }
 
+// A parallel region takes some microseconds: what takes less (packing a row or column again counted as eight of the other side) stays
+// on the caller.
+constexpr int64_t kAlone = 1 << 18;
+
 inline void run(ThreadPool& pool, const Work& w, bool few) {
-  const Grid grid = grid_for(w, pool.size());
+  const int64_t threads = (w.m + 8) * (w.n + 8) * w.units < kAlone ? 1 : pool.size();
+  const Grid grid = grid_for(w, threads);
   const auto work = [&](int thread) {
     if (few)
-      run_few(w, pool.size(), thread);
+      run_few(w, threads, thread);
     else
       run_thread(w, grid, thread);
   };
-  pool.run(work);
+  if (threads == 1)
+    work(0);
+  else
+    pool.run(work);
 }
 
 template <class Unit>
@@ -273,12 +282,12 @@ void pack_panels(ThreadPool& pool, const ConstMatrix& w, void* panels) {
     for (int64_t p = begin; p < end; ++p) {
       if constexpr (std::is_same_v<Unit, RoundedUnits>) {
         float* wide = reinterpret_cast<float*>(product_scratch(size_t(room * kPiece + 16) * 4));
-        pack(w, p * kPiece, 0, units, room, wide);
+        pack(w, p * kPiece, 0, units, {0, units, kPiece}, room, wide);
         uint16_t* to = static_cast<uint16_t*>(panels) + p * room * kPiece;
         for (int64_t i = 0; i < room * kPiece; i += kPair)
           Simd::store_bf16(to + i, Simd::load(wide + i), Simd::load(wide + i + Simd::lanes));
       } else {
-        pack(w, p * kPiece, 0, units, room, static_cast<float*>(panels) + p * room * kPiece);
+        pack(w, p * kPiece, 0, units, {0, units, kPiece}, room, static_cast<float*>(panels) + p * room * kPiece);
       }
     }
   });

@@ -80,22 +80,40 @@ template <class Unit, class R>
   }
 }
 
+// The stretch of units that the caller walks along these rows before it goes on to the next ones. The hardware follows few streams:
+// each row is fetched kAhead bytes in front, and at the stretch's end the row that comes `jump` rows later.
+struct Walk {
+  int64_t begin, end, jump;
+};
+constexpr int64_t kAhead = 256;
+template <class R>
+constexpr int64_t piece_lines = 1;
+template <>
+constexpr int64_t piece_lines<ReadF32> = 2;
+
 // K runs along the rows. Rows row0 … row0 + lanes − 1 (beyond `limit`: the last one again) become [units][stride]; whole pieces are
 // written, zeros beyond K. With stride < lanes a store spills into the next unit, whose own store repairs it.
 template <class Unit, class R>
-void pack_rows(const ConstMatrix& m, int64_t row0, int64_t limit, int64_t u0, int64_t units, int64_t stride,
-               float* out) {
+void pack_rows(const ConstMatrix& m, int64_t row0, int64_t limit, int64_t u0, int64_t units, const Walk& walk,
+               int64_t stride, float* out) {
   constexpr int lanes = Simd::lanes, step = kPieceUnits<Unit>;
   const std::byte* rows[lanes];
   for (int i = 0; i < lanes; ++i) {
     const int64_t row = row0 + i < limit ? row0 + i : limit - 1;
     rows[i] = static_cast<const std::byte*>(m.data) + size_t(row) * m.row_bytes;
   }
+  const DTypeInfo& type = info(m.dtype);
+  const auto byte_of = [&](int64_t unit) { return unit * Unit::values / type.block * type.block_bytes; };
+  const int64_t turn = byte_of(walk.end), back = walk.jump * int64_t(m.row_bytes) + byte_of(walk.begin) - turn;
   for (int64_t u = 0; u < units; u += step, out += step * stride) {
-    const int64_t k = (u0 + u) * Unit::values;
+    const int64_t k = (u0 + u) * Unit::values, fetch = byte_of(u0 + u) + kAhead;
+    const int64_t ahead = fetch < turn ? fetch : fetch + back;
+    unroll<lanes>([&](auto i) __attribute__((always_inline)) {
+      for (int64_t line = 0; line < piece_lines<R>; ++line) __builtin_prefetch(rows[i] + ahead + 64 * line, 0, 2);
+    });
     if constexpr (PlainReader<R> || std::is_same_v<R, ReadDecoded>) {
       if (k + kPiece > m.cols) {
-        const int bytes = info(m.dtype).block_bytes;  // of a value: a block format has no incomplete piece
+        const int bytes = type.block_bytes;  // of a value: a block format has no incomplete piece
         alignas(64) std::byte tail[lanes][kPiece * 8] = {};
         const std::byte* tails[lanes];
         for (int i = 0; i < lanes; ++i) {
@@ -125,47 +143,58 @@ using StripPacker = void (*)(const ConstMatrix&, const Strips&, int64_t u0, int6
 template <class Unit, class R>
 void strips_of_rows(const ConstMatrix& m, const Strips& strips, int64_t u0, int64_t units, float* out) {
   for (int64_t s = 0; s < strips.count; ++s)
-    pack_rows<Unit, R>(m, strips.row(s), strips.row(s + 1), u0, units, strips.height(s), out + strips.offset(s, units));
+    pack_rows<Unit, R>(m, strips.row(s), strips.row(s + 1), u0, units, Walk{u0, u0 + units, strips.height(s)},
+                       strips.height(s), out + strips.offset(s, units));
 }
+
+// The hardware does not foresee a walk down rows that lie pages apart. Into L2: rows whose distance is a power of two share few sets
+// of L1 and would drive each other out.
+constexpr int64_t kRowsAhead = 32;
 
 // K runs down the rows: unit u of a strip is a piece of row u, or of rows 2u and 2u + 1. A strip is narrower than a cache line, so
 // that four of them are packed side by side, some units at a time: f32 dW of 2048 × 2048 from 52 % of peak to 88.
 template <class Unit, class R>
 void strips_of_columns(const ConstMatrix& m, const Strips& strips, int64_t u0, int64_t units, float* out) {
-  constexpr int together = 4, some = 16;
+  constexpr int64_t together = 4, some = 16, value_bytes = sizeof(typename R::Value);
   const auto row = [&](int64_t k) { return static_cast<const std::byte*>(m.data) + size_t(k) * m.row_bytes; };
   for (int64_t s0 = 0; s0 < strips.count; s0 += together)
     for (int64_t v = 0; v < units; v += some)
       for (int64_t s = s0; s < s0 + together && s < strips.count; ++s) {
         const int64_t col = strips.row(s), width = strips.height(s), available = m.cols - col;
         float* to = out + strips.offset(s, units) + v * width;
+        if (s == s0) {
+          for (int64_t i = 0; i < some * Unit::values; ++i) {
+            const std::byte* next = row((u0 + v) * Unit::values + kRowsAhead + i) + col * value_bytes;
+            for (int64_t b = 0; b < together * Simd::rows * value_bytes; b += 64) __builtin_prefetch(next + b, 0, 2);
+          }
+        }
         for (int64_t u = v; u < v + some; ++u, to += width) {
-          const int64_t k = (u0 + u) * Unit::values;
-          const Simd::F x = k < m.rows ? R::load_some(row(k), col, available) : Simd::zero();
-          if constexpr (Unit::values == 2) {
-            const Simd::F y = k + 1 < m.rows ? R::load_some(row(k + 1), col, available) : Simd::zero();
-            Simd::store_bits(to, Unit::zip(std::is_same_v<R, ReadBF16> ? x : Simd::round_bf16(x),
-                                           std::is_same_v<R, ReadBF16> ? y : Simd::round_bf16(y)));
+          const int64_t k = (u0 + u) * Unit::values, inside = k < m.rows ? available : 0;
+          if constexpr (Unit::values == 1) {
+            Simd::store(to, Unit::round(inside > 0 ? R::load_some(row(k), col, inside) : Simd::zero()));
           } else {
-            Simd::store(to, Unit::round(x));
+            Simd::store_bits(
+                to, Unit::template zip_columns<R>(row(k), inside, row(k + 1), k + 1 < m.rows ? available : 0, col));
           }
         }
       }
 }
 
 // Right operands: one panel, the 32 columns of C from `col`, a chunk of units. Pair p of vectors starts at p · room · kPair.
-using PanelPacker = void (*)(const ConstMatrix&, int64_t col, int64_t u0, int64_t units, int64_t room, float* out);
+using PanelPacker = void (*)(const ConstMatrix&, int64_t col, int64_t u0, int64_t units, const Walk&, int64_t room,
+                             float* out);
 
 template <class Unit, class R>
-void panel_of_rows(const ConstMatrix& m, int64_t col, int64_t u0, int64_t units, int64_t room, float* out) {
+void panel_of_rows(const ConstMatrix& m, int64_t col, int64_t u0, int64_t units, const Walk& walk, int64_t room,
+                   float* out) {
   for (int j = 0; j < kPieceVectors; ++j)
-    pack_rows<Unit, R>(m, col + j * Simd::lanes, m.rows, u0, units, kPair,
+    pack_rows<Unit, R>(m, col + j * Simd::lanes, m.rows, u0, units, walk, kPair,
                        out + j / 2 * room * kPair + j % 2 * Simd::lanes);
 }
 
-// The hardware does not foresee a walk down rows that lie pages apart: rows are fetched 32 ahead.
 template <class Unit, class R>
-void panel_of_columns(const ConstMatrix& m, int64_t col, int64_t u0, int64_t units, int64_t room, float* out) {
+void panel_of_columns(const ConstMatrix& m, int64_t col, int64_t u0, int64_t units, const Walk&, int64_t room,
+                      float* out) {
   constexpr int vectors = kUnitVectors<Unit>;
   const int value_bytes = info(m.dtype).block_bytes, block = info(m.dtype).block;
   const int64_t inside = m.cols - col;
@@ -180,7 +209,7 @@ void panel_of_columns(const ConstMatrix& m, int64_t col, int64_t u0, int64_t uni
       __builtin_memcpy(tail, row + col * value_bytes, size_t(inside) * size_t(value_bytes));
       row_units<Unit, R>(m, tail, 0, v);
     } else {
-      __builtin_prefetch(row + 32 * m.row_bytes + col / block * value_bytes);
+      __builtin_prefetch(row + kRowsAhead * m.row_bytes + col / block * value_bytes, 0, 2);
       row_units<Unit, R>(m, row, col, v);
     }
   };
@@ -203,7 +232,8 @@ void panel_of_columns(const ConstMatrix& m, int64_t col, int64_t u0, int64_t uni
 }
 
 // Prepacked panels of RoundedUnits are kept as bf16 and widened on the way.
-inline void panel_of_halves(const ConstMatrix& m, int64_t col, int64_t u0, int64_t units, int64_t room, float* out) {
+inline void panel_of_halves(const ConstMatrix& m, int64_t col, int64_t u0, int64_t units, const Walk&, int64_t room,
+                            float* out) {
   const int64_t panel_units = m.cols;
   for (int p = 0; p < kPieceVectors / 2; ++p) {
     const uint16_t* from = static_cast<const uint16_t*>(m.data) + col * panel_units + (p * panel_units + u0) * kPair;

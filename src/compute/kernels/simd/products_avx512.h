@@ -62,9 +62,10 @@ struct Avx512 {
   }
 
   static F widen(__m256i v) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(v), 16)); }
+  // The first n lanes.
+  static __mmask16 first(int64_t n) { return n >= 16 ? __mmask16(0xffff) : __mmask16((1u << n) - 1); }
 
  private:
-  static __mmask16 first(int64_t n) { return n >= 16 ? __mmask16(0xffff) : __mmask16((1u << n) - 1); }
   static void narrow(uint16_t* p, F v) {
     const I upper = _mm512_srli_epi32(bits(round_bf16(v)), 16);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(upper));

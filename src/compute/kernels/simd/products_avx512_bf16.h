@@ -19,14 +19,23 @@ struct PairUnits {
   static F multiply_add(F a, F b, F c) { return _mm512_dpbf16_ps(c, __m512bh(a), __m512bh(b)); }
   static I load(const std::byte* p) { return _mm512_loadu_si512(p); }     // 32 bf16
   static I join(F v, F w) { return __m512i(_mm512_cvtne2ps_pbh(w, v)); }  // 32 values in order
-  static I zip(F v, F w) {                                                // lane by lane, of exact bf16 values
-    const I upper = _mm512_set1_epi32(int(0xffff0000));
-    return _mm512_or_si512(_mm512_srli_epi32(Simd::bits(v), 16), _mm512_and_si512(Simd::bits(w), upper));
+  // Column by column from `col`: `n` values of one row with `m` of the next, zeros beyond.
+  template <class R>
+  static I zip_columns(const std::byte* row, int64_t n, const std::byte* next, int64_t m, int64_t col) {
+    return _mm512_or_si512(halves<R>(row, col, n), _mm512_slli_epi32(halves<R>(next, col, m), 16));
   }
   static I zip_low(I v, I w) { return _mm512_permutex2var_epi16(v, alternate(0), w); }  // of the first 16 bf16 of each
   static I zip_high(I v, I w) { return _mm512_permutex2var_epi16(v, alternate(16), w); }
 
  private:
+  template <class R>
+  static I halves(const std::byte* row, int64_t col, int64_t n) {
+    if constexpr (sizeof(typename R::Value) == 2)
+      return _mm512_cvtepu16_epi32(
+          _mm256_maskz_loadu_epi16(Simd::first(n), reinterpret_cast<const uint16_t*>(row) + col));
+    else
+      return _mm512_cvtepu16_epi32(__m256i(_mm512_cvtneps_pbh(R::load_some(row, col, n))));
+  }
   static I alternate(int from) {  // from, from + 32, from + 1, from + 33 …
     const I i = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
     return _mm512_add_epi32(_mm512_mullo_epi32(i, _mm512_set1_epi32(0x10001)),
