@@ -48,8 +48,11 @@ void pack_lines(const uint8_t* lines, uint8_t* record) {
       Line high{};
       for (int s = 0; s < kShare; ++s) {
         const Line line = load(lines + 64 * (g + s));
-        for (int i = 0; i < 8; ++i)
-          high.words[i] |= (line.words[i] >> 4 & repeated((1 << kHighBits) - 1)) << kHighBits * s;
+        for (int i = 0; i < 8; ++i) {
+          const Word bits = line.words[i] >> 4 & repeated((1 << kHighBits) - 1);
+          const Word moved = bits << kHighBits * s;  // within |=, GCC 12's sanitizer takes it for another index
+          high.words[i] |= moved;
+        }
       }
       store(high, low + P::kLow + 64 * g / kShare);
     }
