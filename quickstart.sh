@@ -78,7 +78,7 @@ else run sedum train recipes/lora.yaml "${overrides[@]}" && touch "$out/done"; f
 
 step "6/7  Before and after"
 if [ -f "$out/comparison.md" ]; then cat "$out/comparison.md"
-else run sedum eval compare "$model" "$model+$out/adapter" --questions "$questions" --max-questions 10 --max-tokens 160 --out "$out/comparison.md"; fi
+else run sedum eval compare "$model" "$model+$out/adapter" --questions "$questions" --max-questions 10 --max-tokens 160 --repetition-penalty 1.1 --out "$out/comparison.md"; fi
 
 step "7/7  Your assistant"
 cat <<EOF

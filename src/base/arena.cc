@@ -1,14 +1,14 @@
 #include "base/arena.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <string>
 #include <utility>
+
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "base/error.h"
 
@@ -21,7 +21,9 @@ uint64_t round_up(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
 void* map_memory(uint64_t bytes) {
   void* p = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (p == MAP_FAILED) throw Error("cannot map " + std::to_string(bytes >> 20) + " MiB of memory", "close other programs, or choose a smaller model or batch");
+  if (p == MAP_FAILED)
+    throw Error("cannot map " + std::to_string(bytes >> 20) + " MiB of memory",
+                "close other programs, or choose a smaller model or batch");
   ::madvise(p, bytes, MADV_HUGEPAGE);
   return p;
 }
@@ -30,8 +32,10 @@ void* map_memory(uint64_t bytes) {
 
 Arena::Arena(Backing backing, uint64_t capacity)
     : backing_(backing), capacity_(round_up(capacity ? capacity : 4 * machine_memory(), kHugePage)) {
-  if (backed()) base_ = static_cast<char*>(map_memory(capacity_));
-  else base_ = reinterpret_cast<char*>(uintptr_t{1} << 46);  // beyond what a process maps by itself: touching it faults
+  if (backed())
+    base_ = static_cast<char*>(map_memory(capacity_));
+  else
+    base_ = reinterpret_cast<char*>(uintptr_t{1} << 46);  // beyond what a process maps by itself: touching it faults
   add_hole(0, capacity_);
 }
 
@@ -48,10 +52,13 @@ void* Arena::allocate(size_t bytes) {
   const uint64_t size = round_up(std::max<uint64_t>(bytes, 1), kAlign);
   std::lock_guard lock(mutex_);
   const auto best = by_size_.lower_bound({size, 0});
-  if (best == by_size_.end()) throw Error("out of address space for tensors: " + std::to_string(bytes >> 20) + " MiB more", "choose a smaller batch or sequence");
+  if (best == by_size_.end())
+    throw Error("out of address space for tensors: " + std::to_string(bytes >> 20) + " MiB more",
+                "choose a smaller batch or sequence");
   const auto [hole, offset] = *best;
   if (limit_ && offset + size > std::max(limit_, peak_))
-    throw Error("the memory limit of " + std::to_string(limit_ >> 20) + " MiB is too small for this step", "raise it, or choose a smaller batch or sequence");
+    throw Error("the memory limit of " + std::to_string(limit_ >> 20) + " MiB is too small for this step",
+                "raise it, or choose a smaller batch or sequence");
   by_size_.erase(best);
   holes_.erase(offset);
   if (hole > size) add_hole(offset + size, hole - size);
@@ -95,7 +102,8 @@ Buffer::Buffer(size_t bytes) : size_(bytes) {
 Buffer::~Buffer() {
   if (data_) ::munmap(data_, round_up(size_, 4096));
 }
-Buffer::Buffer(Buffer&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+Buffer::Buffer(Buffer&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
   std::swap(data_, other.data_), std::swap(size_, other.size_);
   return *this;
@@ -116,7 +124,8 @@ MemoryUse memory_use() {
 uint64_t machine_memory() {
   uint64_t bytes = uint64_t(::sysconf(_SC_PHYS_PAGES)) * uint64_t(::sysconf(_SC_PAGESIZE));
   std::string word;
-  if (std::ifstream limit("/sys/fs/cgroup/memory.max"); limit >> word && word != "max") bytes = std::min<uint64_t>(bytes, std::stoull(word));
+  if (std::ifstream limit("/sys/fs/cgroup/memory.max"); limit >> word && word != "max")
+    bytes = std::min<uint64_t>(bytes, std::stoull(word));
   return bytes;
 }
 

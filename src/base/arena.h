@@ -35,7 +35,7 @@ class Arena {
   void set_limit(uint64_t bytes) { limit_ = bytes; }  // refuses what would raise the high-water mark above it; 0: none
   uint64_t live_bytes() const { return live_; }
   uint64_t peak_live_bytes() const { return peak_live_; }
-  uint64_t peak_bytes() const { return peak_; }       // the highest address ever used: what the process pays for
+  uint64_t peak_bytes() const { return peak_; }  // the highest address ever used: what the process pays for
   void reset_peak() { peak_live_ = live_; }
 
  private:
@@ -43,8 +43,8 @@ class Arena {
   Backing backing_;
   char* base_ = nullptr;
   uint64_t capacity_, limit_ = 0, live_ = 0, peak_live_ = 0, peak_ = 0;
-  std::map<uint64_t, uint64_t> holes_;                 // offset → size
-  std::set<std::pair<uint64_t, uint64_t>> by_size_;    // (size, offset)
+  std::map<uint64_t, uint64_t> holes_;               // offset → size
+  std::set<std::pair<uint64_t, uint64_t>> by_size_;  // (size, offset)
   std::mutex mutex_;
 };
 
@@ -57,7 +57,9 @@ class Buffer {
   Buffer(Buffer&& other) noexcept;
   Buffer& operator=(Buffer&& other) noexcept;
   template <class T = std::byte>
-  T* as() const { return static_cast<T*>(data_); }
+  T* as() const {
+    return static_cast<T*>(data_);
+  }
   size_t size() const { return size_; }
 
  private:

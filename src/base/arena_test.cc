@@ -1,9 +1,9 @@
 #include "base/arena.h"
 
-#include <gtest/gtest.h>
-
 #include <cstring>
 #include <vector>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -28,7 +28,11 @@ TEST(Arena, EqualStepsGetEqualAddresses) {
 // Random allocations never overlap, everything joins again, and an arena without memory reports the same peak.
 TEST(Arena, RandomUseMatchesItsShapeOnlyTwin) {
   Arena real, plan(Arena::Backing::kNone);
-  struct Piece { char *p, *q; size_t n; char mark; };
+  struct Piece {
+    char *p, *q;
+    size_t n;
+    char mark;
+  };
   std::vector<Piece> live;
   const Random rng(1, Purpose::kTest);
   for (uint64_t i = 0; i < 3000; ++i) {

@@ -15,7 +15,8 @@ ApiError::ApiError(std::string_view where, std::string_view problem)
     : std::logic_error("[" + std::string(where) + "] " + std::string(problem)) {}
 
 void check_failed(const char* condition, const char* file, int line, const std::string& detail) {
-  std::fprintf(stderr, "%s:%d: check failed: %s%s%s\n", file, line, condition, detail.empty() ? "" : ": ", detail.c_str());
+  std::fprintf(stderr, "%s:%d: check failed: %s%s%s\n", file, line, condition, detail.empty() ? "" : ": ",
+               detail.c_str());
   std::abort();
 }
 

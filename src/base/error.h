@@ -41,10 +41,10 @@ size_t edit_distance(std::string_view a, std::string_view b);
 }  // namespace sedum
 
 // A broken invariant: always tested, also in release builds. The second form adds a text.
-#define SEDUM_CHECK(condition, ...)                                                                        \
-  do {                                                                                                     \
-    if (!(condition)) [[unlikely]]                                                                         \
-      ::sedum::check_failed(#condition, __FILE__, __LINE__ __VA_OPT__(, ) __VA_ARGS__);                    \
+#define SEDUM_CHECK(condition, ...)                                                     \
+  do {                                                                                  \
+    if (!(condition)) [[unlikely]]                                                      \
+      ::sedum::check_failed(#condition, __FILE__, __LINE__ __VA_OPT__(, ) __VA_ARGS__); \
   } while (0)
 
 template <class Range>

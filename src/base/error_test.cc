@@ -1,14 +1,15 @@
 #include "base/error.h"
 
-#include <gtest/gtest.h>
-
 #include <array>
+
+#include <gtest/gtest.h>
 
 namespace sedum {
 namespace {
 
 TEST(Error, SaysProblemAndMend) {
-  EXPECT_STREQ(Error("a.gguf: truncated at byte 12", "fetch it again").what(), "a.gguf: truncated at byte 12. fetch it again");
+  EXPECT_STREQ(Error("a.gguf: truncated at byte 12", "fetch it again").what(),
+               "a.gguf: truncated at byte 12. fetch it again");
   EXPECT_STREQ(Error("no mend").what(), "no mend");
   EXPECT_STREQ(ApiError("matmul", "inner sizes differ").what(), "[matmul] inner sizes differ");
 }
@@ -26,7 +27,9 @@ TEST(Error, NearestName) {
   EXPECT_EQ(nearest_name("something_else", keys), "");
 }
 
-TEST(ErrorDeathTest, CheckNamesConditionAndPlace) { EXPECT_DEATH(SEDUM_CHECK(1 > 2, "numbers"), "error_test.cc:.*1 > 2: numbers"); }
+TEST(ErrorDeathTest, CheckNamesConditionAndPlace) {
+  EXPECT_DEATH(SEDUM_CHECK(1 > 2, "numbers"), "error_test.cc:.*1 > 2: numbers");
+}
 
 }  // namespace
 }  // namespace sedum

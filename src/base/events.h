@@ -8,9 +8,10 @@
 // Listeners are called on the emitting thread, in the order in which they were added.
 
 #include <functional>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 namespace sedum {
 

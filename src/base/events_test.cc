@@ -1,7 +1,6 @@
 #include "base/events.h"
 
 #include <gtest/gtest.h>
-
 #include <nlohmann/json.hpp>
 
 namespace sedum {

@@ -1,13 +1,13 @@
 #include "base/file.h"
 
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <utility>
 
 #include "base/error.h"
 
@@ -49,7 +49,8 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   if (file.fd < 0) throw_system_error("cannot open", path);
   struct stat info;
   if (::fstat(file.fd, &info) != 0) throw_system_error("cannot read", path);
-  if (!S_ISREG(info.st_mode)) throw Error("cannot read " + path.string() + ": not a regular file", "give the path of a file");
+  if (!S_ISREG(info.st_mode))
+    throw Error("cannot read " + path.string() + ": not a regular file", "give the path of a file");
   const size_t size = size_t(info.st_size);
   if (size == 0) return;
   void* p = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd, 0);
@@ -58,7 +59,8 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   bytes_ = {static_cast<const std::byte*>(p), size};
 }
 
-AtomicFile::AtomicFile(const fs::path& path) : path_(path), partial_(path.string() + ".partial-" + std::to_string(::getpid())) {
+AtomicFile::AtomicFile(const fs::path& path)
+    : path_(path), partial_(path.string() + ".partial-" + std::to_string(::getpid())) {
   descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor_ < 0) throw_system_error("cannot create", partial_);
   buffer_.reserve(1 << 20);
@@ -74,8 +76,10 @@ void AtomicFile::write(const void* data, size_t size) {
   SEDUM_CHECK(descriptor_ >= 0, "write after commit");
   size_ += size;
   if (buffer_.size() + size > buffer_.capacity()) flush();
-  if (size >= buffer_.capacity()) write_all(descriptor_, static_cast<const char*>(data), size, partial_);
-  else buffer_.append(static_cast<const char*>(data), size);
+  if (size >= buffer_.capacity())
+    write_all(descriptor_, static_cast<const char*>(data), size, partial_);
+  else
+    buffer_.append(static_cast<const char*>(data), size);
 }
 
 void AtomicFile::flush() {

@@ -58,6 +58,7 @@ void append_bytes(const std::filesystem::path& path, std::string_view bytes);  /
 void append_line(const std::filesystem::path& path, std::string_view line);    // one write() call, newline added
 void sync_folder(const std::filesystem::path& folder);
 // "path: No such file or directory" as an Error, from errno.
-[[noreturn]] void throw_system_error(const std::string& what, const std::filesystem::path& path, const std::string& mend = "");
+[[noreturn]] void throw_system_error(const std::string& what, const std::filesystem::path& path,
+                                     const std::string& mend = "");
 
 }  // namespace sedum

@@ -25,7 +25,10 @@ TEST_F(FileTest, WritesWholeAndReadsBack) {
 
 TEST_F(FileTest, WithoutCommitNothingIsLeftAndTheOldStays) {
   write_file(folder / "a", "old");
-  { AtomicFile file(folder / "a"); file.write("new"); }
+  {
+    AtomicFile file(folder / "a");
+    file.write("new");
+  }
   EXPECT_EQ(read_file(folder / "a"), "old");
   EXPECT_EQ(count(), 1u);
 }

@@ -1,19 +1,20 @@
 #include "base/progress.h"
 
-#include <fmt/format.h>
-#include <unistd.h>
-
 #include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <utility>
+
+#include <fmt/format.h>
+#include <unistd.h>
 
 namespace sedum {
 namespace {
 std::atomic<bool> silent{false};
 }
 
-Progress::Progress(std::string label, uint64_t total, Unit unit) : label_(std::move(label)), total_(total), unit_(unit) {}
+Progress::Progress(std::string label, uint64_t total, Unit unit)
+    : label_(std::move(label)), total_(total), unit_(unit) {}
 Progress::~Progress() { finish(); }
 void Progress::silence(bool quiet) { silent = quiet; }
 
@@ -47,12 +48,15 @@ void Progress::draw(bool last) {
   const auto amount = [&](uint64_t n) { return unit_ == Unit::kBytes ? format_bytes(n) : std::to_string(n); };
   std::string line = label_ + ": " + amount(done_);
   if (total_) line += fmt::format(" of {} ({:.0f} %)", amount(total_), 100.0 * double(done_) / double(total_));
-  if (last) line += ", " + format_duration(elapsed);
+  if (last)
+    line += ", " + format_duration(elapsed);
   else if (total_ && done_ > begun_at_ && done_ < total_)
     line += ", " + format_duration(elapsed * double(total_ - done_) / double(done_ - begun_at_)) + " left";
   if (!note_.empty()) line += "  " + note_;
-  if (terminal) std::fprintf(stderr, "\r\033[K%s%s", line.c_str(), last ? "\n" : "");
-  else std::fprintf(stderr, "%s\n", line.c_str());
+  if (terminal)
+    std::fprintf(stderr, "\r\033[K%s%s", line.c_str(), last ? "\n" : "");
+  else
+    std::fprintf(stderr, "%s\n", line.c_str());
   std::fflush(stderr);
 }
 
@@ -61,7 +65,12 @@ std::string format_bytes(uint64_t bytes) {
   double value = double(bytes);
   int unit = 0;
   while (value >= 999.5 && unit < 4) value /= 1000, ++unit;
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.{}f} {}", value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0, units[unit]);
+  return unit == 0 ? fmt::format("{} B", bytes)
+                   : fmt::format("{:.{}f} {}", value,
+                                 value < 9.995   ? 2
+                                 : value < 99.95 ? 1
+                                                 : 0,
+                                 units[unit]);
 }
 
 std::string format_duration(double seconds) {

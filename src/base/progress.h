@@ -36,8 +36,8 @@ class Progress {
   std::mutex mutex_;
 };
 
-std::string format_bytes(uint64_t bytes);      // "98.4 MB"
-std::string format_duration(double seconds);   // "3 s", "2 min 05 s", "1 h 07 min"
-std::string format_number(double value);       // three significant digits: "1.23k", "45.6", "0.00123"
+std::string format_bytes(uint64_t bytes);     // "98.4 MB"
+std::string format_duration(double seconds);  // "3 s", "2 min 05 s", "1 h 07 min"
+std::string format_number(double value);      // three significant digits: "1.23k", "45.6", "0.00123"
 
 }  // namespace sedum

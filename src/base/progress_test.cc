@@ -29,7 +29,11 @@ TEST(Progress, Numbers) {
 
 TEST(Progress, QuickWorkIsSilent) {
   ::testing::internal::CaptureStderr();
-  { Progress p("work", 10); p.advance(5); p.advance(5); }
+  {
+    Progress p("work", 10);
+    p.advance(5);
+    p.advance(5);
+  }
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 

@@ -17,7 +17,8 @@ std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> c, std::array<uint32_
 }
 
 std::array<uint32_t, 4> Random::block(uint64_t index) const {
-  return philox4x32({uint32_t(index), uint32_t(index >> 32), step_, purpose_}, {uint32_t(seed_), uint32_t(seed_ >> 32)});
+  return philox4x32({uint32_t(index), uint32_t(index >> 32), step_, purpose_},
+                    {uint32_t(seed_), uint32_t(seed_ >> 32)});
 }
 
 uint32_t Random::bits(uint64_t index) const { return block(index / 4)[index % 4]; }
@@ -29,7 +30,8 @@ uint64_t Random::bits64(uint64_t index) const {
 
 float Random::normal(uint64_t index) const {
   const auto b = block(index / 2);  // two words for each of the pair's values: 32 bits of angle and of radius
-  const double radius = std::sqrt(-2 * std::log((double(b[0]) + 1) * 0x1p-32)), angle = 2 * std::numbers::pi * b[1] * 0x1p-32;
+  const double radius = std::sqrt(-2 * std::log((double(b[0]) + 1) * 0x1p-32)),
+               angle = 2 * std::numbers::pi * b[1] * 0x1p-32;
   return float(radius * (index % 2 ? std::sin(angle) : std::cos(angle)));
 }
 

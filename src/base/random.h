@@ -22,11 +22,11 @@ class Random {
   Random(uint64_t seed, Purpose purpose, uint32_t step = 0) : seed_(seed), purpose_(uint32_t(purpose)), step_(step) {}
   uint32_t bits(uint64_t index) const;
   uint64_t bits64(uint64_t index) const;
-  float uniform(uint64_t index) const { return float(bits(index) >> 8) * 0x1p-24f; }       // [0, 1), 24 bits
+  float uniform(uint64_t index) const { return float(bits(index) >> 8) * 0x1p-24f; }  // [0, 1), 24 bits
   double uniform_double(uint64_t index) const { return double(bits64(index) >> 11) * 0x1p-53; }
-  float normal(uint64_t index) const;                                                        // Box-Muller
-  uint64_t below(uint64_t bound, uint64_t index) const;                                      // [0, bound), unbiased to 2^-64·bound
-  std::vector<uint32_t> permutation(uint32_t n) const;                                       // Fisher-Yates
+  float normal(uint64_t index) const;                    // Box-Muller
+  uint64_t below(uint64_t bound, uint64_t index) const;  // [0, bound), unbiased to 2^-64·bound
+  std::vector<uint32_t> permutation(uint32_t n) const;   // Fisher-Yates
 
  private:
   std::array<uint32_t, 4> block(uint64_t index) const;

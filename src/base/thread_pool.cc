@@ -1,12 +1,12 @@
 #include "base/thread_pool.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <set>
 #include <string>
+
+#include <sched.h>
 
 #include "base/error.h"
 
@@ -21,8 +21,10 @@ inline void pause() { __builtin_ia32_pause(); }
 template <class Done>
 void spin_until(Done done) {
   for (int i = 0; !done(); ++i) {
-    if (i < kSpins) pause();
-    else std::this_thread::yield();
+    if (i < kSpins)
+      pause();
+    else
+      std::this_thread::yield();
   }
 }
 

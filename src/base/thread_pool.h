@@ -33,7 +33,8 @@ class ThreadPool {
   template <class F>
   void run(F&& work) {
     using Work = std::remove_reference_t<F>;
-    run_erased([](void* w, int thread) { (*static_cast<Work*>(w))(thread); }, const_cast<void*>(static_cast<const void*>(&work)));
+    run_erased([](void* w, int thread) { (*static_cast<Work*>(w))(thread); },
+               const_cast<void*>(static_cast<const void*>(&work)));
   }
 
   // Waits for all threads of the region. Only inside run().

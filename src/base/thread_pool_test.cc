@@ -1,8 +1,8 @@
 #include "base/thread_pool.h"
 
-#include <gtest/gtest.h>
-
 #include <numeric>
+
+#include <gtest/gtest.h>
 
 namespace sedum {
 namespace {
@@ -45,10 +45,13 @@ TEST_P(ThreadPoolTest, ParallelForCoversTheRangeOnce) {
   for (int64_t count : {0, 1, 2, 7, 100, 1001})
     for (int64_t grain : {1, 16}) {
       std::vector<int> seen(size_t(count), 0);
-      pool.parallel_for(count, [&](int64_t b, int64_t e) {
-        EXPECT_EQ(b % grain, 0);
-        for (; b < e; ++b) ++seen[size_t(b)];
-      }, grain);
+      pool.parallel_for(
+          count,
+          [&](int64_t b, int64_t e) {
+            EXPECT_EQ(b % grain, 0);
+            for (; b < e; ++b) ++seen[size_t(b)];
+          },
+          grain);
       EXPECT_EQ(std::accumulate(seen.begin(), seen.end(), int64_t{0}), count);
       for (int s : seen) EXPECT_EQ(s, 1);
     }

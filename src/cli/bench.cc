@@ -1,9 +1,9 @@
 // sedum bench matmul | train | prefill | decode
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <chrono>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -33,16 +33,25 @@ double median(std::vector<double> v) {
 ModelConfig shape_of(const std::string& name) {
   ModelConfig c;
   c.model_type = "llama", c.max_position_embeddings = 4096;
-  const auto set = [&](int64_t hidden, int64_t inner, int64_t layers, int64_t heads, int64_t kv, int64_t vocabulary, bool tied) {
-    c.hidden_size = hidden, c.intermediate_size = inner, c.num_hidden_layers = layers, c.num_attention_heads = heads, c.num_key_value_heads = kv;
+  const auto set = [&](int64_t hidden, int64_t inner, int64_t layers, int64_t heads, int64_t kv, int64_t vocabulary,
+                       bool tied) {
+    c.hidden_size = hidden, c.intermediate_size = inner, c.num_hidden_layers = layers, c.num_attention_heads = heads,
+    c.num_key_value_heads = kv;
     c.vocab_size = vocabulary, c.head_dim = hidden / heads, c.tie_word_embeddings = tied;
   };
-  if (name == "smollm2-135m") set(576, 1536, 30, 9, 3, 49152, true);
-  else if (name == "tinyllama-1.1b") set(2048, 5632, 22, 32, 4, 32000, false);
-  else if (name == "llama2-7b-4l") set(4096, 11008, 4, 32, 32, 32000, false);
-  else if (name == "llama2-7b") set(4096, 11008, 32, 32, 32, 32000, false);
-  else if (name == "story-15m") set(288, 768, 6, 6, 6, 32000, true);
-  else throw Error("--shape " + name + " is not known", "choose smollm2-135m, tinyllama-1.1b, llama2-7b-4l, llama2-7b or story-15m");
+  if (name == "smollm2-135m")
+    set(576, 1536, 30, 9, 3, 49152, true);
+  else if (name == "tinyllama-1.1b")
+    set(2048, 5632, 22, 32, 4, 32000, false);
+  else if (name == "llama2-7b-4l")
+    set(4096, 11008, 4, 32, 32, 32000, false);
+  else if (name == "llama2-7b")
+    set(4096, 11008, 32, 32, 32, 32000, false);
+  else if (name == "story-15m")
+    set(288, 768, 6, 6, 6, 32000, true);
+  else
+    throw Error("--shape " + name + " is not known",
+                "choose smollm2-135m, tinyllama-1.1b, llama2-7b-4l, llama2-7b or story-15m");
   return c;
 }
 
@@ -53,7 +62,9 @@ struct TrainBench {
 };
 
 // Parameters that cost a product: all but an input table of its own.
-double multiplied_parameters(const ModelConfig& c) { return double(c.parameter_count()) - (c.tie_word_embeddings ? 0 : double(c.vocab_size * c.hidden_size)); }
+double multiplied_parameters(const ModelConfig& c) {
+  return double(c.parameter_count()) - (c.tie_word_embeddings ? 0 : double(c.vocab_size * c.hidden_size));
+}
 
 void bench_train(const TrainBench& o) {
   const ModelConfig config = shape_of(o.shape);
@@ -76,7 +87,8 @@ void bench_train(const TrainBench& o) {
   for (int s = 0; s < o.batch; ++s) {
     batch.segments.push_back({s * o.seq, o.seq});
     for (int i = 0; i < o.seq; ++i) {
-      batch.ids.push_back(int32_t(Random(1, Purpose::kTest).below(uint64_t(config.vocab_size), uint64_t(s * o.seq + i))));
+      batch.ids.push_back(
+          int32_t(Random(1, Purpose::kTest).below(uint64_t(config.vocab_size), uint64_t(s * o.seq + i))));
       batch.positions.push_back(i);
     }
     batch.targets.insert(batch.targets.end(), batch.ids.end() - o.seq + 1, batch.ids.end());
@@ -93,13 +105,26 @@ void bench_train(const TrainBench& o) {
     optimizer.step(ctx, 1e-4f, clip_scale(norm, 1), step);
     if (step) times.push_back(seconds_since(start));
   }
-  const double step_s = median(times), tokens = double(o.batch) * o.seq, flops = (full ? 6 : 4) * multiplied_parameters(config) * tokens / step_s;
+  const double step_s = median(times), tokens = double(o.batch) * o.seq,
+               flops = (full ? 6 : 4) * multiplied_parameters(config) * tokens / step_s;
   const double peak = measure_peak(runtime.pool, isa(), ctx.compute);
   if (o.json)
-    return print_json({{"shape", o.shape}, {"mode", o.mode}, {"dtype", o.dtype}, {"batch", o.batch}, {"seq", o.seq}, {"step_s", step_s}, {"tok_s", tokens / step_s}, {"gflops", flops / 1e9},
-                       {"peak_gflops", peak / 1e9}, {"share", flops / peak}, {"peak_rss_mib", memory_use().peak_resident >> 20}, {"loss", loss}});
-  fmt::print("{} {} {}, {} × {}: {:.0f} tokens/s, {:.0f} GFLOP/s = {:.0f} % of the peak beside it, {} MiB, loss {:.3f}\n", o.shape, o.mode, o.dtype, o.batch, o.seq, tokens / step_s, flops / 1e9,
-             100 * flops / peak, memory_use().peak_resident >> 20, loss);
+    return print_json({{"shape", o.shape},
+                       {"mode", o.mode},
+                       {"dtype", o.dtype},
+                       {"batch", o.batch},
+                       {"seq", o.seq},
+                       {"step_s", step_s},
+                       {"tok_s", tokens / step_s},
+                       {"gflops", flops / 1e9},
+                       {"peak_gflops", peak / 1e9},
+                       {"share", flops / peak},
+                       {"peak_rss_mib", memory_use().peak_resident >> 20},
+                       {"loss", loss}});
+  fmt::print(
+      "{} {} {}, {} × {}: {:.0f} tokens/s, {:.0f} GFLOP/s = {:.0f} % of the peak beside it, {} MiB, loss {:.3f}\n",
+      o.shape, o.mode, o.dtype, o.batch, o.seq, tokens / step_s, flops / 1e9, 100 * flops / peak,
+      memory_use().peak_resident >> 20, loss);
 }
 
 struct InferBench : ModelOptions {
@@ -110,7 +135,8 @@ struct InferBench : ModelOptions {
 
 std::vector<int32_t> random_ids(int64_t count, int64_t vocabulary) {
   std::vector<int32_t> ids;
-  for (int64_t i = 0; i < count; ++i) ids.push_back(int32_t(Random(2, Purpose::kTest).below(uint64_t(vocabulary), uint64_t(i))));
+  for (int64_t i = 0; i < count; ++i)
+    ids.push_back(int32_t(Random(2, Purpose::kTest).below(uint64_t(vocabulary), uint64_t(i))));
   return ids;
 }
 
@@ -118,8 +144,12 @@ std::vector<int32_t> random_ids(int64_t count, int64_t vocabulary) {
 class Stepper {
  public:
   Stepper(LoadedModel& loaded, int64_t streams, int64_t tokens)
-      : loaded_(loaded), ctx_(loaded.runtime.context(loaded.model.compute())), sequences_(size_t(streams)),
-        cache_(loaded.runtime.arena, loaded.model.model().config(), loaded.model.compute() == Compute::kF32 ? DType::kF32 : DType::kBF16, streams * (PagedCache::pages_for(tokens) + 1)) {}
+      : loaded_(loaded),
+        ctx_(loaded.runtime.context(loaded.model.compute())),
+        sequences_(size_t(streams)),
+        cache_(loaded.runtime.arena, loaded.model.model().config(),
+               loaded.model.compute() == Compute::kF32 ? DType::kF32 : DType::kBF16,
+               streams * (PagedCache::pages_for(tokens) + 1)) {}
 
   // `rows` more tokens of every sequence; the logits of each one's last row.
   void step(int64_t rows, bool logits) {
@@ -155,7 +185,8 @@ class Stepper {
 uint64_t weight_bytes(const Checkpoint& checkpoint) {
   uint64_t bytes = 0;
   for (const std::string& name : checkpoint.source().names()) {
-    const bool input_table = name == checkpoint.stored_name("model.embed_tokens.weight") && !checkpoint.config().tie_word_embeddings;
+    const bool input_table =
+        name == checkpoint.stored_name("model.embed_tokens.weight") && !checkpoint.config().tie_word_embeddings;
     if (!input_table) bytes += checkpoint.source().find(name)->bytes;
   }
   return bytes;
@@ -172,10 +203,20 @@ void bench_prefill(const InferBench& o) {
     stepper.clear();
   }
   const ModelConfig& c = loaded.model.model().config();
-  const double layers = double(c.parameter_count()) - double(c.vocab_size * c.hidden_size) * (c.tie_word_embeddings ? 1 : 2);
-  const double s = median(times), ops = 2 * layers * double(o.tokens) / s, peak = measure_peak(loaded.runtime.pool, isa(), loaded.model.compute());
-  if (o.json) return print_json({{"tokens", o.tokens}, {"tok_s", double(o.tokens) / s}, {"gops", ops / 1e9}, {"peak_gops", peak / 1e9}, {"share", ops / peak}, {"compute", o.compute}});
-  fmt::print("prefill of {} tokens: {:.0f} tokens/s, {:.0f} GOP/s without embedding and head = {:.0f} % of the {} peak\n", o.tokens, double(o.tokens) / s, ops / 1e9, 100 * ops / peak, o.compute);
+  const double layers =
+      double(c.parameter_count()) - double(c.vocab_size * c.hidden_size) * (c.tie_word_embeddings ? 1 : 2);
+  const double s = median(times), ops = 2 * layers * double(o.tokens) / s,
+               peak = measure_peak(loaded.runtime.pool, isa(), loaded.model.compute());
+  if (o.json)
+    return print_json({{"tokens", o.tokens},
+                       {"tok_s", double(o.tokens) / s},
+                       {"gops", ops / 1e9},
+                       {"peak_gops", peak / 1e9},
+                       {"share", ops / peak},
+                       {"compute", o.compute}});
+  fmt::print(
+      "prefill of {} tokens: {:.0f} tokens/s, {:.0f} GOP/s without embedding and head = {:.0f} % of the {} peak\n",
+      o.tokens, double(o.tokens) / s, ops / 1e9, 100 * ops / peak, o.compute);
 }
 
 void bench_decode(const InferBench& o) {
@@ -189,13 +230,26 @@ void bench_decode(const InferBench& o) {
     stepper.step(1, true);
     times.push_back(seconds_since(start));
   }
-  const double s = median(times), gb = double(weight_bytes(loaded.model.checkpoint())) / s / 1e9, read = measure_read_bandwidth(loaded.runtime.pool) / 1e9;
-  if (o.json) return print_json({{"tokens", o.tokens}, {"depth", o.depth}, {"streams", o.streams}, {"tok_s", double(o.streams) / s}, {"gb_s", gb}, {"read_gb_s", read}, {"share", gb / read}, {"compute", o.compute}});
-  fmt::print("decoding, {} stream(s) at depth {}: {:.1f} tokens/s, weights read at {:.1f} GB/s = {:.0f} % of the {:.1f} GB/s measured beside it\n", o.streams, o.depth, double(o.streams) / s, gb, 100 * gb / read, read);
+  const double s = median(times), gb = double(weight_bytes(loaded.model.checkpoint())) / s / 1e9,
+               read = measure_read_bandwidth(loaded.runtime.pool) / 1e9;
+  if (o.json)
+    return print_json({{"tokens", o.tokens},
+                       {"depth", o.depth},
+                       {"streams", o.streams},
+                       {"tok_s", double(o.streams) / s},
+                       {"gb_s", gb},
+                       {"read_gb_s", read},
+                       {"share", gb / read},
+                       {"compute", o.compute}});
+  fmt::print(
+      "decoding, {} stream(s) at depth {}: {:.1f} tokens/s, weights read at {:.1f} GB/s = {:.0f} % of the {:.1f} GB/s "
+      "measured beside it\n",
+      o.streams, o.depth, double(o.streams) / s, gb, 100 * gb / read, read);
 }
 
 struct MatmulBench {
-  std::vector<std::string> shapes = {"1024,576,576", "1024,1536,576", "1024,576,1536", "1024,49152,576", "1024,4096,4096", "64,4096,4096"};
+  std::vector<std::string> shapes = {"1024,576,576",   "1024,1536,576",  "1024,576,1536",
+                                     "1024,49152,576", "1024,4096,4096", "64,4096,4096"};
   std::vector<std::string> types = {"bf16"};
   std::string compute = "bf16";
   int threads = 0;
@@ -209,13 +263,24 @@ void bench_matmul(const MatmulBench& o) {
     if (sizes.size() != 3) throw Error("--shape " + text + " is no M,N,K", "write 1024,576,576");
     for (const std::string& type : o.types) {
       const auto weights = dtype_from_name(type);
-      if (!weights) throw Error("--type " + type + " is not known", "choose f32, bf16, q4_0, q4_1, q5_0, q8_0, q4_K or q6_K");
+      if (!weights)
+        throw Error("--type " + type + " is not known", "choose f32, bf16, q4_0, q4_1, q5_0, q8_0, q4_K or q6_K");
       const Compute compute = parse_compute(o.compute);
       const DType activations = compute == Compute::kBF16 ? DType::kBF16 : DType::kF32;
       const auto row = [&](const char* what, Product product, bool packed) {
-        const ProductSpeed s = measure_product(pool, {product, compute, *weights, activations, sizes[0], sizes[1], sizes[2], packed});
-        if (o.json) print_json({{"m", sizes[0]}, {"n", sizes[1]}, {"k", sizes[2]}, {"type", type}, {"what", what}, {"gflops", s.operations_per_second / 1e9}, {"share", s.share}});
-        else fmt::print("{:>18}  {:<5} {:<10} {:>7.0f} GFLOP/s  {:>3.0f} %\n", text, type, what, s.operations_per_second / 1e9, 100 * s.share);
+        const ProductSpeed s =
+            measure_product(pool, {product, compute, *weights, activations, sizes[0], sizes[1], sizes[2], packed});
+        if (o.json)
+          print_json({{"m", sizes[0]},
+                      {"n", sizes[1]},
+                      {"k", sizes[2]},
+                      {"type", type},
+                      {"what", what},
+                      {"gflops", s.operations_per_second / 1e9},
+                      {"share", s.share}});
+        else
+          fmt::print("{:>18}  {:<5} {:<10} {:>7.0f} GFLOP/s  {:>3.0f} %\n", text, type, what,
+                     s.operations_per_second / 1e9, 100 * s.share);
         std::fflush(stdout);
       };
       row("prepacked", Product::kNT, true);
@@ -238,10 +303,16 @@ SEDUM_COMMAND(bench) {
 
   auto t = std::make_shared<TrainBench>();
   CLI::App* training = add("train", "steps on random weights of a known shape");
-  training->add_option("--shape", t->shape, "smollm2-135m, tinyllama-1.1b, llama2-7b-4l, llama2-7b or story-15m")->capture_default_str();
-  training->add_option("--mode", t->mode, "full or lora")->capture_default_str()->check(CLI::IsMember({"full", "lora"}));
-  training->add_option("--dtype", t->dtype, "fp32, or bf16 with f32 master weights")->capture_default_str()->check(CLI::IsMember({"fp32", "bf16"}));
-  training->add_option("--weights", t->weights, "how lora's frozen weights are stored: bf16, q4_0, q8_0 …")->capture_default_str();
+  training->add_option("--shape", t->shape, "smollm2-135m, tinyllama-1.1b, llama2-7b-4l, llama2-7b or story-15m")
+      ->capture_default_str();
+  training->add_option("--mode", t->mode, "full or lora")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"full", "lora"}));
+  training->add_option("--dtype", t->dtype, "fp32, or bf16 with f32 master weights")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"fp32", "bf16"}));
+  training->add_option("--weights", t->weights, "how lora's frozen weights are stored: bf16, q4_0, q8_0 …")
+      ->capture_default_str();
   training->add_option("--batch", t->batch)->capture_default_str()->check(CLI::PositiveNumber);
   training->add_option("--seq", t->seq)->capture_default_str()->check(CLI::Range(2, 4096));
   training->add_option("--steps", t->steps)->capture_default_str()->check(CLI::PositiveNumber);
@@ -252,12 +323,17 @@ SEDUM_COMMAND(bench) {
 
   for (const bool prefill : {true, false}) {
     auto i = std::make_shared<InferBench>();
-    CLI::App* sub = add(prefill ? "prefill" : "decode", prefill ? "reading a prompt" : "writing, one token of each stream at a time");
+    CLI::App* sub = add(prefill ? "prefill" : "decode",
+                        prefill ? "reading a prompt" : "writing, one token of each stream at a time");
     add_model_options(*sub, *i, "int8");
-    sub->add_option("--tokens", i->tokens, prefill ? "the prompt's length" : "steps")->capture_default_str()->check(CLI::PositiveNumber);
+    sub->add_option("--tokens", i->tokens, prefill ? "the prompt's length" : "steps")
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber);
     if (!prefill) {
       i->tokens = 64;
-      sub->add_option("--depth", i->depth, "tokens of context before")->capture_default_str()->check(CLI::NonNegativeNumber);
+      sub->add_option("--depth", i->depth, "tokens of context before")
+          ->capture_default_str()
+          ->check(CLI::NonNegativeNumber);
       sub->add_option("--streams", i->streams, "sequences at once")->capture_default_str()->check(CLI::PositiveNumber);
     }
     sub->add_flag("--json", i->json, "one JSON object");

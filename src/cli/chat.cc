@@ -1,11 +1,13 @@
 // sedum chat
 
-#include <fmt/format.h>
+#include "infer/chat.h"
 
 #include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <iostream>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -13,7 +15,6 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/sampling.h"
-#include "infer/chat.h"
 #include "infer/local_engine.h"
 
 namespace sedum::cli {
@@ -33,10 +34,13 @@ struct ChatOptions : ModelOptions {
 
 class Chat {
  public:
-  explicit Chat(const ChatOptions& options) : options_(options), loaded_(options), engine_(loaded_.model, {}) { reset(); }
+  explicit Chat(const ChatOptions& options) : options_(options), loaded_(options), engine_(loaded_.model, {}) {
+    reset();
+  }
 
   void run() {
-    fmt::print("{} · {} tokens of context · /help for commands, Ctrl-C stops an answer, Ctrl-D ends\n", engine_.model_name(), engine_.context_length());
+    fmt::print("{} · {} tokens of context · /help for commands, Ctrl-C stops an answer, Ctrl-D ends\n",
+               engine_.model_name(), engine_.context_length());
     std::signal(SIGINT, on_interrupt);
     for (std::string line; prompt(), std::getline(std::cin, line);) {
       if (line.empty()) continue;
@@ -81,7 +85,9 @@ class Chat {
       const size_t first = !messages_.empty() && messages_[0]["role"] == "system" ? 1 : 0;
       const int64_t room = engine_.context_length() - int64_t(ids.size());
       if (room >= std::min<int64_t>(256, engine_.context_length() / 4) || messages_.size() <= first + 1) {
-        if (dropped) fmt::print("[the context is full: the oldest {} left out]\n", dropped == 1 ? "exchange is" : std::to_string(dropped) + " exchanges are");
+        if (dropped)
+          fmt::print("[the context is full: the oldest {} left out]\n",
+                     dropped == 1 ? "exchange is" : std::to_string(dropped) + " exchanges are");
         return ids;
       }
       messages_.erase(first);
@@ -127,7 +133,8 @@ class Chat {
     }
     answering = false;
     const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    fmt::print("\n{}[{}{} tokens, {:.1f} tokens/s]{}\n", color_terminal() ? "\033[2m" : "", interrupted ? "stopped; " : "", tokens, tokens / seconds, color_terminal() ? "\033[0m" : "");
+    fmt::print("\n{}[{}{} tokens, {:.1f} tokens/s]{}\n", color_terminal() ? "\033[2m" : "",
+               interrupted ? "stopped; " : "", tokens, tokens / seconds, color_terminal() ? "\033[0m" : "");
     if (!error.empty()) throw Error(error);
     return answer;
   }

@@ -10,11 +10,12 @@
 //
 // commands.cc lists them. What a command throws becomes one line on standard error and exit code 1 in main.cc.
 
-#include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <CLI/CLI.hpp>
 
 namespace sedum::cli {
 
@@ -31,8 +32,8 @@ const std::vector<Command>& commands();
 }  // namespace sedum::cli
 
 // `sedum tokenizer train` has the function setup_tokenizer_train.
-#define SEDUM_COMMAND(NAME)                                     \
-  namespace sedum::cli {                                        \
-  Run setup_##NAME(CLI::App& app);                              \
-  }                                                             \
+#define SEDUM_COMMAND(NAME)        \
+  namespace sedum::cli {           \
+  Run setup_##NAME(CLI::App& app); \
+  }                                \
   ::sedum::cli::Run sedum::cli::setup_##NAME(CLI::App& app)

@@ -2,22 +2,22 @@
 
 namespace sedum::cli {
 
-#define SEDUM_COMMANDS(X)                                                          \
-  X(info, "the machine, or what a model's files hold")                             \
-  X(pull, "fetch a model, verified and resumable")                                 \
-  X(tokenize, "text to token ids")                                                 \
-  X(detokenize, "token ids to text")                                               \
-  X(template, "a conversation as the model's prompt, exactly")                     \
-  X(forward, "logits of token ids, as a NumPy file")                               \
-  X(generate, "one answer")                                                        \
-  X(chat, "a conversation in the terminal")                                        \
-  X(serve, "OpenAI's API and a web page")                                          \
-  X(data, "inspect, clean, deduplicate, split training data")                      \
-  X(plan, "the memory, time and disk that a training run will take")               \
-  X(train, "train or fine-tune by a recipe")                                       \
-  X(merge, "fold an adapter into its model")                                       \
-  X(convert, "from one model format to another")                                   \
-  X(eval, "perplexity, and two models side by side")                               \
+#define SEDUM_COMMANDS(X)                                            \
+  X(info, "the machine, or what a model's files hold")               \
+  X(pull, "fetch a model, verified and resumable")                   \
+  X(tokenize, "text to token ids")                                   \
+  X(detokenize, "token ids to text")                                 \
+  X(template, "a conversation as the model's prompt, exactly")       \
+  X(forward, "logits of token ids, as a NumPy file")                 \
+  X(generate, "one answer")                                          \
+  X(chat, "a conversation in the terminal")                          \
+  X(serve, "OpenAI's API and a web page")                            \
+  X(data, "inspect, clean, deduplicate, split training data")        \
+  X(plan, "the memory, time and disk that a training run will take") \
+  X(train, "train or fine-tune by a recipe")                         \
+  X(merge, "fold an adapter into its model")                         \
+  X(convert, "from one model format to another")                     \
+  X(eval, "perplexity, and two models side by side")                 \
   X(bench, "speed of products, training, prefill and decoding")
 
 #define SEDUM_DECLARE(NAME, SUMMARY) Run setup_##NAME(CLI::App& app);

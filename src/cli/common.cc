@@ -1,10 +1,10 @@
 #include "cli/common.h"
 
-#include <unistd.h>
-
 #include <cstdio>
 #include <cstdlib>
+
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -15,10 +15,15 @@ namespace sedum::cli {
 
 void add_model_options(CLI::App& app, ModelOptions& options, const char* default_compute) {
   options.compute = default_compute;
-  app.add_option("-m,--model", options.model, "a .gguf file, a Hugging Face folder, a run's folder, or a name that was pulled")->required();
+  app.add_option("-m,--model", options.model,
+                 "a .gguf file, a Hugging Face folder, a run's folder, or a name that was pulled")
+      ->required();
   app.add_option("--adapter", options.adapter, "the folder of a PEFT adapter");
-  app.add_option("--compute", options.compute, "precision: f32 (exact), bf16 or int8")->capture_default_str()->check(CLI::IsMember({"f32", "bf16", "int8"}));
-  app.add_option("--threads", options.threads, "threads; 0: all cores that this process may use")->check(CLI::Range(0, 1024));
+  app.add_option("--compute", options.compute, "precision: f32 (exact), bf16 or int8")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  app.add_option("--threads", options.threads, "threads; 0: all cores that this process may use")
+      ->check(CLI::Range(0, 1024));
 }
 
 std::filesystem::path find_model(const std::string& name) {
@@ -27,7 +32,9 @@ std::filesystem::path find_model(const std::string& name) {
 }
 
 LoadedModel::LoadedModel(const ModelOptions& options)
-    : runtime(options.threads), model(runtime, find_model(options.model), {.compute = parse_compute(options.compute), .adapter = options.adapter}) {}
+    : runtime(options.threads),
+      model(runtime, find_model(options.model),
+            {.compute = parse_compute(options.compute), .adapter = options.adapter}) {}
 
 Compute parse_compute(const std::string& name) {
   if (name == "f32") return Compute::kF32;
@@ -44,7 +51,8 @@ std::vector<int32_t> parse_ids(const std::string& text) {
     if (!*p) return ids;
     char* end = nullptr;
     const long id = std::strtol(p, &end, 10);
-    if (end == p || id < 0 || id > INT32_MAX) throw Error("\"" + std::string(p).substr(0, 20) + "\" is no token id", "give numbers such as \"1 2 3\"");
+    if (end == p || id < 0 || id > INT32_MAX)
+      throw Error("\"" + std::string(p).substr(0, 20) + "\" is no token id", "give numbers such as \"1 2 3\"");
     ids.push_back(int32_t(id)), p = end;
   }
 }

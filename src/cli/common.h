@@ -1,11 +1,12 @@
 #pragma once
 // What several commands share: the options that name a model, and how answers are printed.
 
-#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <memory>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json_fwd.hpp>
 
 #include "model/runtime_model.h"
 
@@ -29,9 +30,9 @@ struct LoadedModel {
 };
 
 Compute parse_compute(const std::string& name);
-std::vector<int32_t> parse_ids(const std::string& text);                       // "1 2 3", "[1, 2, 3]" or "1,2,3"
+std::vector<int32_t> parse_ids(const std::string& text);                             // "1 2 3", "[1, 2, 3]" or "1,2,3"
 std::vector<std::vector<int32_t>> read_ids_file(const std::filesystem::path& path);  // JSON [[…], …]
-void print_json(const nlohmann::ordered_json& document);                        // one line, exact numbers
-bool color_terminal();                                                          // standard output is a terminal and NO_COLOR is unset
+void print_json(const nlohmann::ordered_json& document);                             // one line, exact numbers
+bool color_terminal();  // standard output is a terminal and NO_COLOR is unset
 
 }  // namespace sedum::cli

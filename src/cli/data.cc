@@ -210,6 +210,7 @@ SEDUM_COMMAND(data) {
   using namespace sedum::cli;
   auto options = std::make_shared<DataOptions>();
   app.require_subcommand(1);
+  app.footer("example: sedum data inspect --input mine.jsonl --model smollm2-135m");
 
   CLI::App* inspect = add_step(app, "inspect", "counts, lengths, languages, mistakes, examples",
                                "inspect --input mine.jsonl --model smollm2-135m", options, false);

@@ -1,8 +1,8 @@
 // sedum forward
 
-#include <fmt/format.h>
-
 #include <algorithm>
+
+#include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/progress.h"
@@ -16,7 +16,9 @@ SEDUM_COMMAND(forward) {
   };
   auto o = std::make_shared<Options>();
   add_model_options(app, *o, "f32");
-  app.add_option("--ids-file", o->ids, "a JSON file with token ids: [[1, 2, 3]]; rows may differ in length, missing logits are 0")->required();
+  app.add_option("--ids-file", o->ids,
+                 "a JSON file with token ids: [[1, 2, 3]]; rows may differ in length, missing logits are 0")
+      ->required();
   app.add_option("--out", o->out, "the .npy file for the logits (batch, seq, vocab), float32")->required();
   app.footer("example: sedum forward --model smollm2-135m --ids-file ids.json --out logits.npy");
   return [o] {
@@ -27,9 +29,14 @@ SEDUM_COMMAND(forward) {
     for (const auto& row : rows) {
       longest = std::max(longest, row.size());
       if (int64_t(row.size()) > model.config().max_position_embeddings)
-        throw Error(fmt::format("{}: a row has {} tokens, the model's context {}", o->ids, row.size(), model.config().max_position_embeddings), "shorten it");
+        throw Error(fmt::format("{}: a row has {} tokens, the model's context {}", o->ids, row.size(),
+                                model.config().max_position_embeddings),
+                    "shorten it");
       for (const int32_t id : row)
-        if (id < 0 || id >= model.config().vocab_size) throw Error(fmt::format("{}: the id {} is not in the vocabulary of {}", o->ids, id, model.config().vocab_size), "use this model's tokenizer");
+        if (id < 0 || id >= model.config().vocab_size)
+          throw Error(
+              fmt::format("{}: the id {} is not in the vocabulary of {}", o->ids, id, model.config().vocab_size),
+              "use this model's tokenizer");
     }
     const int64_t vocabulary = model.config().vocab_size, count = int64_t(rows.size());
     Context ctx = loaded.runtime.context(loaded.model.compute());

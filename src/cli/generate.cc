@@ -1,8 +1,8 @@
 // sedum generate
 
-#include <fmt/format.h>
-
 #include <cstdio>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -30,7 +30,8 @@ SEDUM_COMMAND(generate) {
   app.add_flag("--json", o->json, "one JSON object instead of streamed text");
   app.footer("example: sedum generate --model smollm2-135m --prompt \"How often do I water an Echeveria?\"");
   return [o] {
-    if (o->prompt.empty() && o->prompt_file.empty() && o->ids.empty()) throw Error("there is no prompt", "give --prompt, --prompt-file or --ids");
+    if (o->prompt.empty() && o->prompt_file.empty() && o->ids.empty())
+      throw Error("there is no prompt", "give --prompt, --prompt-file or --ids");
     LoadedModel loaded(*o);
     LocalEngine engine(loaded.model, {});
     const std::string text = o->prompt_file.empty() ? o->prompt : read_file(o->prompt_file);
@@ -49,11 +50,18 @@ SEDUM_COMMAND(generate) {
       std::fwrite(piece.data(), 1, piece.size(), stdout);
       std::fflush(stdout);
     };
-    const Generation answer = generate(engine, {ids, o->sampling}, o->json ? std::function<void(const std::string&)>() : stream);
+    const Generation answer =
+        generate(engine, {ids, o->sampling}, o->json ? std::function<void(const std::string&)>() : stream);
     const double decode_seconds = answer.total_seconds - answer.first_token_seconds;
     const double rate = answer.ids.size() > 1 ? double(answer.ids.size() - 1) / decode_seconds : 0;
     if (!o->json) return void(std::fputc('\n', stdout));
-    print_json({{"prompt_ids", ids}, {"ids", answer.ids}, {"text", answer.text}, {"finish_reason", name(answer.finish_reason)}, {"tok_s", rate},
-                {"prefill_tok_s", double(ids.size()) / answer.first_token_seconds}, {"first_token_s", answer.first_token_seconds}, {"total_s", answer.total_seconds}});
+    print_json({{"prompt_ids", ids},
+                {"ids", answer.ids},
+                {"text", answer.text},
+                {"finish_reason", name(answer.finish_reason)},
+                {"tok_s", rate},
+                {"prefill_tok_s", double(ids.size()) / answer.first_token_seconds},
+                {"first_token_s", answer.first_token_seconds},
+                {"total_s", answer.total_seconds}});
   };
 }

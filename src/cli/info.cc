@@ -1,8 +1,8 @@
 // sedum info
 
-#include <fmt/format.h>
-
 #include <map>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/progress.h"
@@ -31,10 +31,14 @@ Json machine(int threads) {
 }
 
 void print_machine(const Json& m) {
-  fmt::print("instruction set  {} (of {})\nthreads          {}\nmemory           {}\npeak             f32 {}FLOP/s · bf16 {}FLOP/s · int8 {}OP/s, measured\nreading memory   {}/s, measured\n",
-             m["instruction_set"].get<std::string>(), fmt::join(m["available_instruction_sets"].get<std::vector<std::string>>(), ", "), m["threads"].get<int>(),
-             format_bytes(m["memory_bytes"].get<uint64_t>()), format_number(m["peak_f32_flops"].get<double>()), format_number(m["peak_bf16_flops"].get<double>()),
-             format_number(m["peak_int8_ops"].get<double>()), format_bytes(uint64_t(m["read_bytes_per_second"].get<double>())));
+  fmt::print(
+      "instruction set  {} (of {})\nthreads          {}\nmemory           {}\npeak             f32 {}FLOP/s · bf16 "
+      "{}FLOP/s · int8 {}OP/s, measured\nreading memory   {}/s, measured\n",
+      m["instruction_set"].get<std::string>(),
+      fmt::join(m["available_instruction_sets"].get<std::vector<std::string>>(), ", "), m["threads"].get<int>(),
+      format_bytes(m["memory_bytes"].get<uint64_t>()), format_number(m["peak_f32_flops"].get<double>()),
+      format_number(m["peak_bf16_flops"].get<double>()), format_number(m["peak_int8_ops"].get<double>()),
+      format_bytes(uint64_t(m["read_bytes_per_second"].get<double>())));
 }
 
 Json describe(const Checkpoint& checkpoint) {
@@ -46,24 +50,37 @@ Json describe(const Checkpoint& checkpoint) {
   }
   Json by_type = Json::object();
   for (const auto& [type, sum] : types) by_type[type] = {{"tensors", sum.first}, {"bytes", sum.second}};
-  Json out{{"path", checkpoint.path().string()}, {"format", checkpoint.is_gguf() ? "gguf" : "safetensors"}, {"config", config_to_json(checkpoint.config())},
-           {"parameters", checkpoint.config().parameter_count()}, {"tensors", by_type}};
+  Json out{{"path", checkpoint.path().string()},
+           {"format", checkpoint.is_gguf() ? "gguf" : "safetensors"},
+           {"config", config_to_json(checkpoint.config())},
+           {"parameters", checkpoint.config().parameter_count()},
+           {"tensors", by_type}};
   if (checkpoint.has_tokenizer()) {
     const TokenizerSpec& spec = checkpoint.tokenizer_spec();
-    out["tokenizer"] = {{"model", spec.model}, {"pre_tokenizer", spec.pre_tokenizer}, {"vocab_size", spec.tokens.size()}, {"hash", checkpoint.tokenizer()->hash()}, {"chat_template", !spec.chat_template.empty()}};
+    out["tokenizer"] = {{"model", spec.model},
+                        {"pre_tokenizer", spec.pre_tokenizer},
+                        {"vocab_size", spec.tokens.size()},
+                        {"hash", checkpoint.tokenizer()->hash()},
+                        {"chat_template", !spec.chat_template.empty()}};
   }
   return out;
 }
 
 void print_model(const Json& m) {
   const Json& c = m["config"];
-  fmt::print("{}\n{} · {} parameters · context {}\n{} layers of {} · {} heads over {} of {} · inner size {} · vocabulary {}\n", m["path"].get<std::string>(), c["model_type"].get<std::string>(),
-             format_number(m["parameters"].get<double>()), c["max_position_embeddings"].get<int64_t>(), c["num_hidden_layers"].get<int64_t>(), c["hidden_size"].get<int64_t>(),
-             c["num_attention_heads"].get<int64_t>(), c["num_key_value_heads"].get<int64_t>(), c["head_dim"].get<int64_t>(), c["intermediate_size"].get<int64_t>(), c["vocab_size"].get<int64_t>());
-  for (const auto& [type, sum] : m["tensors"].items()) fmt::print("{:>5} tensors of {:<5} {}\n", sum["tensors"].get<int64_t>(), type, format_bytes(sum["bytes"].get<uint64_t>()));
+  fmt::print(
+      "{}\n{} · {} parameters · context {}\n{} layers of {} · {} heads over {} of {} · inner size {} · vocabulary {}\n",
+      m["path"].get<std::string>(), c["model_type"].get<std::string>(), format_number(m["parameters"].get<double>()),
+      c["max_position_embeddings"].get<int64_t>(), c["num_hidden_layers"].get<int64_t>(),
+      c["hidden_size"].get<int64_t>(), c["num_attention_heads"].get<int64_t>(), c["num_key_value_heads"].get<int64_t>(),
+      c["head_dim"].get<int64_t>(), c["intermediate_size"].get<int64_t>(), c["vocab_size"].get<int64_t>());
+  for (const auto& [type, sum] : m["tensors"].items())
+    fmt::print("{:>5} tensors of {:<5} {}\n", sum["tensors"].get<int64_t>(), type,
+               format_bytes(sum["bytes"].get<uint64_t>()));
   if (!m.contains("tokenizer")) return fmt::print("no tokenizer\n");
   const Json& t = m["tokenizer"];
-  fmt::print("tokenizer {} ({}), {} tokens, {} chat template, hash {}\n", t["model"].get<std::string>(), t["pre_tokenizer"].get<std::string>(), t["vocab_size"].get<int64_t>(),
+  fmt::print("tokenizer {} ({}), {} tokens, {} chat template, hash {}\n", t["model"].get<std::string>(),
+             t["pre_tokenizer"].get<std::string>(), t["vocab_size"].get<int64_t>(),
              t["chat_template"].get<bool>() ? "with a" : "no", t["hash"].get<std::string>().substr(0, 16));
 }
 

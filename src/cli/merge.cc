@@ -1,5 +1,7 @@
 // sedum merge, sedum convert
 
+#include "model/checkpoint/merge.h"
+
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -8,7 +10,6 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "eval/perplexity.h"
-#include "model/checkpoint/merge.h"
 #include "model/checkpoint/export.h"
 
 namespace sedum::cli {
@@ -22,12 +23,15 @@ DType parse_type(const std::string& name) {
 
 void write_model(const std::filesystem::path& out, const Checkpoint& like, DType type, const TensorReader& read) {
   if (out.extension() == ".gguf") return write_gguf(out, like, type, read);
-  if (info(type).quantised) throw Error("safetensors hold f32, f16 or bf16, not " + std::string(name(type)), "give --out a name that ends in .gguf");
+  if (info(type).quantised)
+    throw Error("safetensors hold f32, f16 or bf16, not " + std::string(name(type)),
+                "give --out a name that ends in .gguf");
   write_folder(out, like, type, read);
 }
 
 // Loss on a text, to see that a model is still the same after it was written.
-double loss_on(const std::filesystem::path& model, const std::string& adapter, const std::string& text, Compute compute) {
+double loss_on(const std::filesystem::path& model, const std::string& adapter, const std::string& text,
+               Compute compute) {
   Runtime runtime;
   const RuntimeModel loaded(runtime, model, {.compute = compute, .adapter = adapter});
   const auto ids = loaded.checkpoint().tokenizer()->encode(text, {.parse_special = false});
@@ -37,8 +41,11 @@ double loss_on(const std::filesystem::path& model, const std::string& adapter, c
 }
 
 constexpr const char* kProbe =
-    "Succulents store water in their leaves, so the soil should dry out completely between waterings. Use a gritty mix, a pot with a drainage hole, and give the plant "
-    "bright light. 多肉植物的叶片能储存水分，浇水前应等土壤完全干透。选择透气的颗粒土和有排水孔的花盆，并保证充足的光照。冬季减少浇水，防止冻伤和烂根。";
+    "Succulents store water in their leaves, so the soil should dry out completely between waterings. Use a gritty "
+    "mix, a pot with a drainage hole, and give the plant "
+    "bright light. "
+    "多肉植物的叶片能储存水分，浇水前应等土壤完全干透。选择透气的颗粒土和有排水孔的花盆，并保证充足的光照。冬季减少浇水"
+    "，防止冻伤和烂根。";
 
 }  // namespace
 }  // namespace sedum::cli
@@ -54,20 +61,29 @@ SEDUM_COMMAND(merge) {
   app.add_option("--out", o->out, "NAME.gguf, or a folder for safetensors")->required();
   app.add_option("--type", o->type, "how matrices are stored: f32, f16, bf16, q8_0 …")->capture_default_str();
   app.add_option("--probe", o->probe, "a text file on which the loss is compared before and after");
-  app.add_option("--tolerance", o->tolerance, "the most that the loss may rise, in nats a token")->capture_default_str();
-  app.footer("example: sedum merge --model qwen2.5-coder-0.5b --adapter runs/succulent/adapter --out succulent.gguf --type q8_0");
+  app.add_option("--tolerance", o->tolerance, "the most that the loss may rise, in nats a token")
+      ->capture_default_str();
+  app.footer(
+      "example: sedum merge --model qwen2.5-coder-0.5b --adapter runs/succulent/adapter --out succulent.gguf --type "
+      "q8_0");
   return [o] {
     const auto base = find_model(o->model);
     const Checkpoint checkpoint = Checkpoint::open(resolve_model_path(base).base);
     Runtime runtime;
-    const std::filesystem::path adapter = std::filesystem::exists(std::filesystem::path(o->adapter) / "adapter") ? std::filesystem::path(o->adapter) / "adapter" : std::filesystem::path(o->adapter);
-    write_model(o->out, checkpoint, parse_type(o->type), merged_values(checkpoint, read_adapter(adapter, runtime.arena), runtime));
-    if (!checkpoint.has_tokenizer()) return fmt::print("{} written; without a tokenizer its loss cannot be compared\n", o->out);
+    const std::filesystem::path adapter = std::filesystem::exists(std::filesystem::path(o->adapter) / "adapter")
+                                              ? std::filesystem::path(o->adapter) / "adapter"
+                                              : std::filesystem::path(o->adapter);
+    write_model(o->out, checkpoint, parse_type(o->type),
+                merged_values(checkpoint, read_adapter(adapter, runtime.arena), runtime));
+    if (!checkpoint.has_tokenizer())
+      return fmt::print("{} written; without a tokenizer its loss cannot be compared\n", o->out);
     const std::string text = o->probe.empty() ? kProbe : read_file(o->probe);
-    const double before = loss_on(base, adapter.string(), text, Compute::kF32), after = loss_on(o->out, "", text, Compute::kF32);
+    const double before = loss_on(base, adapter.string(), text, Compute::kF32),
+                 after = loss_on(o->out, "", text, Compute::kF32);
     fmt::print("loss of base and adapter {:.4f}, of the merged model {:.4f}\n", before, after);
     if (after > before + o->tolerance)
-      throw Error(fmt::format("{} loses {:.4f} nats a token against base and adapter", o->out, after - before), "choose a --type with more bits, or a larger --tolerance");
+      throw Error(fmt::format("{} loses {:.4f} nats a token against base and adapter", o->out, after - before),
+                  "choose a --type with more bits, or a larger --tolerance");
   };
 }
 
@@ -78,13 +94,16 @@ SEDUM_COMMAND(convert) {
   auto o = std::make_shared<Options>();
   app.add_option("-m,--model", o->model, "the model")->required();
   app.add_option("--out", o->out, "NAME.gguf, or a folder for safetensors")->required();
-  app.add_option("--format", o->format, "gguf or safetensors; default: by the name of --out")->check(CLI::IsMember({"gguf", "safetensors"}));
+  app.add_option("--format", o->format, "gguf or safetensors; default: by the name of --out")
+      ->check(CLI::IsMember({"gguf", "safetensors"}));
   app.add_option("--type", o->type, "how matrices are stored: f32, f16, bf16, q8_0 …")->capture_default_str();
   app.footer("example: sedum convert --model smollm2-135m --out smollm2-q8.gguf --type q8_0");
   return [o] {
     const Checkpoint checkpoint = Checkpoint::open(resolve_model_path(find_model(o->model)).base);
-    if (o->format == "gguf" && std::filesystem::path(o->out).extension() != ".gguf") throw Error("--out " + o->out + " does not end in .gguf", "add it");
-    if (o->format == "safetensors" && std::filesystem::path(o->out).extension() == ".gguf") throw Error("--out " + o->out + " ends in .gguf", "give a folder's name");
+    if (o->format == "gguf" && std::filesystem::path(o->out).extension() != ".gguf")
+      throw Error("--out " + o->out + " does not end in .gguf", "add it");
+    if (o->format == "safetensors" && std::filesystem::path(o->out).extension() == ".gguf")
+      throw Error("--out " + o->out + " ends in .gguf", "give a folder's name");
     write_model(o->out, checkpoint, parse_type(o->type), stored_values(checkpoint));
   };
 }

@@ -1,6 +1,7 @@
 // sedum template
 
 #include <cstdio>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -44,7 +45,9 @@ SEDUM_COMMAND(template) {
       const TokenizerSpec& spec = checkpoint.tokenizer_spec();
       if (spec.chat_template.empty()) throw Error(o->model + " has no chat template", "give one with --template");
       source = spec.chat_template;
-      const auto token = [&](int32_t id) { return id >= 0 && size_t(id) < spec.tokens.size() ? spec.tokens[size_t(id)] : std::string(); };
+      const auto token = [&](int32_t id) {
+        return id >= 0 && size_t(id) < spec.tokens.size() ? spec.tokens[size_t(id)] : std::string();
+      };
       if (o->bos.empty()) options.bos_token = token(spec.bos);
       if (o->eos.empty()) options.eos_token = token(spec.eos);
     } else {

@@ -1,7 +1,6 @@
 // sedum tokenize, sedum detokenize
 
 #include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -16,7 +15,8 @@ namespace {
 // The tokenizer of a model, of a tokenizer.json, or of a vocab.json with merges.txt beside it.
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name) {
   const std::filesystem::path path = find_model(name);
-  if (path.filename() == "vocab.json") return std::make_shared<const Tokenizer>(read_vocab_and_merges(path, path.parent_path() / "merges.txt"));
+  if (path.filename() == "vocab.json")
+    return std::make_shared<const Tokenizer>(read_vocab_and_merges(path, path.parent_path() / "merges.txt"));
   if (path.extension() == ".json") return std::make_shared<const Tokenizer>(read_tokenizer_json(path));
   return Checkpoint::open(resolve_model_path(path).base).tokenizer();
 }

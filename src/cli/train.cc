@@ -1,16 +1,16 @@
 // sedum train, sedum plan
 
-#include <fmt/format.h>
-
 #include <cmath>
+
+#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/common.h"
-#include "compute/kernels/machine.h"
 #include "compute/kernels/isa.h"
+#include "compute/kernels/machine.h"
 #include "train/planner.h"
 
 namespace sedum::cli {
@@ -40,20 +40,24 @@ class Terminal {
   void hear(const Event& e) {
     const auto& d = e.data;
     if (e.kind == "start") {
-      fmt::print("{}: {} of {} parameters, {} rows, {} tokens an epoch, {} steps\n", d["finetuning_type"].get<std::string>(), format_number(d["trainable_parameters"].get<double>()),
-                 format_number(d["parameters"].get<double>()), d["rows"].get<int64_t>(), format_number(d["tokens_per_epoch"].get<double>()), d["steps"].get<int64_t>());
+      fmt::print("{}: {} of {} parameters, {} rows, {} tokens an epoch, {} steps\n",
+                 d["finetuning_type"].get<std::string>(), format_number(d["trainable_parameters"].get<double>()),
+                 format_number(d["parameters"].get<double>()), d["rows"].get<int64_t>(),
+                 format_number(d["tokens_per_epoch"].get<double>()), d["steps"].get<int64_t>());
       if (d["resumed_step"].get<int64_t>() > 0) fmt::print("going on from step {}\n", d["resumed_step"].get<int64_t>());
       progress_ = std::make_unique<Progress>("training", d["steps"].get<uint64_t>());
       progress_->set(d["resumed_step"].get<uint64_t>());
     } else if (e.kind == "step") {
       const int64_t step = d["step"], total = d["total"];
-      const std::string line = fmt::format("loss {:.4f}  grad_norm {:.3f}  lr {:.2e}  {} tok/s", d["loss"].get<double>(), d["grad_norm"].get<double>(), d["learning_rate"].get<double>(),
-                                           format_number(d["tokens_per_second"].get<double>()));
+      const std::string line = fmt::format(
+          "loss {:.4f}  grad_norm {:.3f}  lr {:.2e}  {} tok/s", d["loss"].get<double>(), d["grad_norm"].get<double>(),
+          d["learning_rate"].get<double>(), format_number(d["tokens_per_second"].get<double>()));
       progress_->set(uint64_t(step), line);
       const int64_t every = std::max<int64_t>(1, total / 20);
       if (step % every == 0 || step == total) fmt::print("step {:>5}  {}\n", step, line);
     } else if (e.kind == "eval") {
-      fmt::print("step {:>5}  eval loss {:.4f}  perplexity {:.3f}\n", d["step"].get<int64_t>(), d["eval_loss"].get<double>(), d["eval_perplexity"].get<double>());
+      fmt::print("step {:>5}  eval loss {:.4f}  perplexity {:.3f}\n", d["step"].get<int64_t>(),
+                 d["eval_loss"].get<double>(), d["eval_perplexity"].get<double>());
     }
     std::fflush(stdout);
   }
@@ -67,13 +71,22 @@ void print_plan(const Plan& p, bool json) {
   if (json) {
     nlohmann::ordered_json lines = nlohmann::ordered_json::array();
     for (const auto& line : p.memory) lines.push_back({{"what", line.what}, {"bytes", line.bytes}});
-    return print_json({{"memory", lines}, {"anonymous_bytes", p.anonymous_bytes}, {"mapped_bytes", p.mapped_bytes}, {"disk_bytes", p.disk_bytes}, {"steps", p.steps},
-                       {"tokens_per_epoch", p.tokens_per_epoch}, {"largest_micro_batch_tokens", p.longest_step}, {"flops", p.flops}});
+    return print_json({{"memory", lines},
+                       {"anonymous_bytes", p.anonymous_bytes},
+                       {"mapped_bytes", p.mapped_bytes},
+                       {"disk_bytes", p.disk_bytes},
+                       {"steps", p.steps},
+                       {"tokens_per_epoch", p.tokens_per_epoch},
+                       {"largest_micro_batch_tokens", p.longest_step},
+                       {"flops", p.flops}});
   }
   for (const auto& line : p.memory) fmt::print("{:>10}  {}\n", format_bytes(line.bytes), line.what);
-  fmt::print("{:>10}  in all, held by the process at its peak\n{:>10}  of files read in place beside it\n{:>10}  on disk for checkpoints and result\n", format_bytes(p.anonymous_bytes),
-             format_bytes(p.mapped_bytes), format_bytes(p.disk_bytes));
-  fmt::print("{} steps, {} tokens an epoch, at most {} tokens at a time\n", p.steps, format_number(double(p.tokens_per_epoch)), p.longest_step);
+  fmt::print(
+      "{:>10}  in all, held by the process at its peak\n{:>10}  of files read in place beside it\n{:>10}  on disk for "
+      "checkpoints and result\n",
+      format_bytes(p.anonymous_bytes), format_bytes(p.mapped_bytes), format_bytes(p.disk_bytes));
+  fmt::print("{} steps, {} tokens an epoch, at most {} tokens at a time\n", p.steps,
+             format_number(double(p.tokens_per_epoch)), p.longest_step);
 }
 
 }  // namespace
@@ -82,9 +95,10 @@ void print_plan(const Plan& p, bool json) {
 SEDUM_COMMAND(train) {
   auto o = std::make_shared<TrainOptions>();
   add_train_options(app, *o);
-  app.footer("The keys of a recipe are those of TrainingArguments and PEFT; docs/training.md lists them.\n"
-             "A run that was interrupted goes on when the same command is given again.\n"
-             "example: sedum train recipes/lora.yaml learning_rate=1e-4 data.train=mine.jsonl");
+  app.footer(
+      "The keys of a recipe are those of TrainingArguments and PEFT; docs/training.md lists them.\n"
+      "A run that was interrupted goes on when the same command is given again.\n"
+      "example: sedum train recipes/lora.yaml learning_rate=1e-4 data.train=mine.jsonl");
   return [o] {
     const TrainConfig config = load_config(*o);
     Events events;
@@ -102,8 +116,13 @@ SEDUM_COMMAND(train) {
     const TrainResult result = train(config, events);
     terminal.finish();
     const std::string where = config.output_dir + (config.finetuning_type == "lora" ? "/adapter" : "/model");
-    if (o->json) return print_json({{"event", "result"}, {"path", where}, {"forecast_bytes", forecast.anonymous_bytes}, {"peak_bytes", result.peak_bytes}});
-    fmt::print("memory: {} forecast, {} used\nresult: {}\n", format_bytes(forecast.anonymous_bytes), format_bytes(result.peak_bytes), where);
+    if (o->json)
+      return print_json({{"event", "result"},
+                         {"path", where},
+                         {"forecast_bytes", forecast.anonymous_bytes},
+                         {"peak_bytes", result.peak_bytes}});
+    fmt::print("memory: {} forecast, {} used\nresult: {}\n", format_bytes(forecast.anonymous_bytes),
+               format_bytes(result.peak_bytes), where);
   };
 }
 
@@ -118,6 +137,7 @@ SEDUM_COMMAND(plan) {
     if (o->json) return;
     ThreadPool pool(config.threads);
     const double peak = measure_peak(pool, isa(), config.compute);
-    fmt::print("about {} at 60 % of this machine's {:.0f} GFLOP/s\n", format_duration(p.flops / (0.6 * peak)), peak / 1e9);
+    fmt::print("about {} at 60 % of this machine's {:.0f} GFLOP/s\n", format_duration(p.flops / (0.6 * peak)),
+               peak / 1e9);
   };
 }

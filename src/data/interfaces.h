@@ -29,6 +29,7 @@ struct GeneratorOptions {
   int max_tokens = 512;
   float temperature = 0;  // 0: greedy
   float top_p = 1;
+  float repetition_penalty = 1;
   uint64_t seed = 0;  // an answer depends on its prompt, these options and its place in the list alone
 };
 

@@ -20,8 +20,10 @@ struct Comparison {
 // Conversations answered by the engine's chat template, greedily unless `options` say otherwise. Implements what data steps ask of a model.
 class EngineGenerator : public data::Generator {
  public:
-  explicit EngineGenerator(GenerationEngine& engine, std::string system = "") : engine_(engine), system_(std::move(system)) {}
-  std::vector<std::string> generate(std::span<const std::vector<data::Message>> conversations, const data::GeneratorOptions& options) const override;
+  explicit EngineGenerator(GenerationEngine& engine, std::string system = "")
+      : engine_(engine), system_(std::move(system)) {}
+  std::vector<std::string> generate(std::span<const std::vector<data::Message>> conversations,
+                                    const data::GeneratorOptions& options) const override;
 
  private:
   GenerationEngine& engine_;
@@ -29,6 +31,7 @@ class EngineGenerator : public data::Generator {
 };
 
 // A Markdown table of questions and both answers.
-std::string comparison_markdown(const std::vector<Comparison>& rows, const std::string& first_name, const std::string& second_name);
+std::string comparison_markdown(const std::vector<Comparison>& rows, const std::string& first_name,
+                                const std::string& second_name);
 
 }  // namespace sedum

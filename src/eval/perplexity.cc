@@ -18,10 +18,14 @@ double window_loss(Context& ctx, const CausalModel& model, const std::vector<int
 
 }  // namespace
 
-Perplexity perplexity(Context& ctx, const CausalModel& model, const std::vector<int32_t>& ids, const PerplexityOptions& options, const std::function<void(int64_t, int64_t)>& progress) {
-  if (ids.size() < 2) throw Error("the text has " + std::to_string(ids.size()) + " tokens: there is nothing to predict", "give a longer text");
+Perplexity perplexity(Context& ctx, const CausalModel& model, const std::vector<int32_t>& ids,
+                      const PerplexityOptions& options, const std::function<void(int64_t, int64_t)>& progress) {
+  if (ids.size() < 2)
+    throw Error("the text has " + std::to_string(ids.size()) + " tokens: there is nothing to predict",
+                "give a longer text");
   const int64_t longest = std::min(options.window, model.config().max_position_embeddings);
-  if (longest < 2) throw Error("a window of " + std::to_string(longest) + " tokens predicts nothing", "choose a larger --window");
+  if (longest < 2)
+    throw Error("a window of " + std::to_string(longest) + " tokens predicts nothing", "choose a larger --window");
   int64_t windows = std::max<int64_t>(1, int64_t(ids.size()) / longest);
   if (options.max_windows > 0) windows = std::min(windows, options.max_windows);
   Perplexity result;
@@ -43,7 +47,8 @@ std::vector<data::TextScore> ModelScorer::score(std::span<const std::string> tex
     const auto ids = tokenizer->encode(text, {.add_special = true, .parse_special = false});
     data::TextScore score;
     for (size_t at = 0; at + 1 < ids.size(); at += size_t(model_.model().config().max_position_embeddings)) {
-      const Perplexity p = perplexity(ctx, model_.model(), {ids.begin() + long(at), ids.end()}, {.window = model_.model().config().max_position_embeddings, .max_windows = 1});
+      const Perplexity p = perplexity(ctx, model_.model(), {ids.begin() + long(at), ids.end()},
+                                      {.window = model_.model().config().max_position_embeddings, .max_windows = 1});
       score.negative_log_likelihood += p.negative_log_likelihood, score.tokens += p.tokens;
     }
     scores.push_back(score);

@@ -14,7 +14,8 @@
 namespace sedum {
 
 struct PerplexityOptions {
-  int64_t window = 512;     // tokens of each window; windows do not overlap, and the first token of each has nothing to be predicted from
+  int64_t window =
+      512;  // tokens of each window; windows do not overlap, and the first token of each has nothing to be predicted from
   int64_t max_windows = 0;  // 0: all; a shorter rest is left out unless it is the only one
 };
 struct Perplexity {
@@ -23,7 +24,8 @@ struct Perplexity {
   double value() const { return std::exp(negative_log_likelihood / double(tokens)); }
 };
 // Error when there are fewer than two tokens.
-Perplexity perplexity(Context& ctx, const CausalModel& model, const std::vector<int32_t>& ids, const PerplexityOptions& options,
+Perplexity perplexity(Context& ctx, const CausalModel& model, const std::vector<int32_t>& ids,
+                      const PerplexityOptions& options,
                       const std::function<void(int64_t done, int64_t of)>& progress = nullptr);
 
 // The scorer that data steps are handed.

@@ -21,16 +21,16 @@ class ChatTemplate;
 // The names and the neutral values of Hugging Face's GenerationConfig. Applied in this order: repetition penalty, temperature,
 // top-k, top-p, min-p.
 struct SamplingParams {
-  float temperature = 1;          // 0: greedy
-  int top_k = 0;                  // 0: off
-  float top_p = 1;                // Holtzman et al. 2019
-  float min_p = 0;                // Nguyen et al. 2024
-  float repetition_penalty = 1;   // Keskar et al. 2019, over prompt and answer
+  float temperature = 1;         // 0: greedy
+  int top_k = 0;                 // 0: off
+  float top_p = 1;               // Holtzman et al. 2019
+  float min_p = 0;               // Nguyen et al. 2024
+  float repetition_penalty = 1;  // Keskar et al. 2019, over prompt and answer
   uint64_t seed = 0;
-  int max_tokens = -1;            // −1: until the context is full
+  int max_tokens = -1;                 // −1: until the context is full
   std::vector<std::string> stop = {};  // text that ends the answer and is left out of it, also across token borders
   std::vector<int32_t> stop_ids = {};  // beside the model's own end-of-generation tokens
-  bool ignore_end = false;        // go on after an end-of-generation token (benchmarks)
+  bool ignore_end = false;             // go on after an end-of-generation token (benchmarks)
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };
@@ -42,10 +42,10 @@ struct GenerationRequest {
 };
 
 struct GenerationUpdate {
-  int32_t id = -1;                     // the new token; −1 in an update that only finishes
-  std::string text = {};               // whole characters that became certain; may be empty
+  int32_t id = -1;                          // the new token; −1 in an update that only finishes
+  std::string text = {};                    // whole characters that became certain; may be empty
   std::optional<FinishReason> finish = {};  // set in the last update
-  std::string error = {};              // with kError
+  std::string error = {};                   // with kError
   int prompt_tokens = 0, completion_tokens = 0;
 };
 

@@ -11,17 +11,27 @@ namespace sedum {
 
 const char* name(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kStop: return "stop";
-    case FinishReason::kLength: return "length";
-    case FinishReason::kCancelled: return "cancelled";
-    case FinishReason::kError: return "error";
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kError:
+      return "error";
   }
   return "?";
 }
 
 struct LocalEngine::Sequence {
   Sequence(RequestId number, GenerationRequest r, Listener l, const Tokenizer& tokenizer)
-      : id(number), request(std::move(r)), listener(std::move(l)), tokens(request.prompt), decoder(tokenizer), stop(request.sampling.stop), sampler(request.sampling) {}
+      : id(number),
+        request(std::move(r)),
+        listener(std::move(l)),
+        tokens(request.prompt),
+        decoder(tokenizer),
+        stop(request.sampling.stop),
+        sampler(request.sampling) {}
 
   int64_t pending() const { return int64_t(tokens.size()) - state.length; }  // tokens that are not in the cache yet
   int made() const { return int(tokens.size() - request.prompt.size()); }
@@ -41,14 +51,19 @@ namespace {
 
 int64_t choose_context(const EngineOptions& options, const ModelConfig& config) {
   if (options.context_length > config.max_position_embeddings)
-    throw Error("a context of " + std::to_string(options.context_length) + " tokens is beyond the model's " + std::to_string(config.max_position_embeddings), "choose a smaller one");
+    throw Error("a context of " + std::to_string(options.context_length) + " tokens is beyond the model's " +
+                    std::to_string(config.max_position_embeddings),
+                "choose a smaller one");
   return options.context_length > 0 ? options.context_length : std::min<int64_t>(config.max_position_embeddings, 32768);
 }
 
 int64_t choose_pages(const EngineOptions& options, const ModelConfig& config, int64_t context) {
-  const int64_t token_bytes = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * int64_t(row_bytes(options.cache_dtype, 1));
+  const int64_t token_bytes = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim *
+                              int64_t(row_bytes(options.cache_dtype, 1));
   const int64_t affordable = int64_t(machine_memory() / 4) / token_bytes;
-  const int64_t tokens = options.cache_tokens > 0 ? options.cache_tokens : std::max(std::min(2 * context, affordable), PagedCache::kPageTokens * int64_t{4});
+  const int64_t tokens = options.cache_tokens > 0
+                             ? options.cache_tokens
+                             : std::max(std::min(2 * context, affordable), PagedCache::kPageTokens * int64_t{4});
   return PagedCache::pages_for(tokens);
 }
 
@@ -65,7 +80,8 @@ LocalEngine::LocalEngine(const RuntimeModel& model, EngineOptions options)
       tokenizer_(model.checkpoint().tokenizer()),
       template_(model.checkpoint().chat_template()),
       context_(model.runtime().context(model.compute())),
-      cache_(model.runtime().arena, model.model().config(), options_.cache_dtype, choose_pages(options_, model.model().config(), options_.context_length)) {
+      cache_(model.runtime().arena, model.model().config(), options_.cache_dtype,
+             choose_pages(options_, model.model().config(), options_.context_length)) {
   // A cache smaller than the context bounds it: a sequence that could not be finished must not be begun.
   options_.context_length = std::min(options_.context_length, cache_.page_count() * PagedCache::kPageTokens);
   thread_ = std::thread([this] { run(); });
@@ -85,9 +101,14 @@ RequestId LocalEngine::submit(GenerationRequest request, Listener listener) {
   check_sampling(request.sampling, vocabulary);
   if (request.prompt.empty()) throw Error("the prompt is empty", "give at least one token");
   for (const int32_t id : request.prompt)
-    if (id < 0 || id >= vocabulary) throw Error("the prompt holds the id " + std::to_string(id) + ", the vocabulary has " + std::to_string(vocabulary), "use this model's own tokenizer");
+    if (id < 0 || id >= vocabulary)
+      throw Error(
+          "the prompt holds the id " + std::to_string(id) + ", the vocabulary has " + std::to_string(vocabulary),
+          "use this model's own tokenizer");
   if (int64_t(request.prompt.size()) >= options_.context_length)
-    throw Error("the prompt has " + std::to_string(request.prompt.size()) + " tokens, the context holds " + std::to_string(options_.context_length), "shorten it, or choose a larger context");
+    throw Error("the prompt has " + std::to_string(request.prompt.size()) + " tokens, the context holds " +
+                    std::to_string(options_.context_length),
+                "shorten it, or choose a larger context");
   std::lock_guard lock(mutex_);
   const RequestId id = next_id_++;
   incoming_.push_back(std::make_unique<Sequence>(id, std::move(request), std::move(listener), *tokenizer_));
@@ -134,10 +155,13 @@ void LocalEngine::take_new_requests() {
 // Takes pages from the youngest others until there are enough; false when this sequence must wait itself.
 bool LocalEngine::reserve_or_preempt(Sequence& sequence, int64_t rows) {
   while (!cache_.reserve(sequence.state, rows)) {
-    const auto victim = std::find_if(active_.rbegin(), active_.rend(), [](const auto& s) { return !s->state.pages.empty(); });
+    const auto victim =
+        std::find_if(active_.rbegin(), active_.rend(), [](const auto& s) { return !s->state.pages.empty(); });
     if (victim == active_.rend() || victim->get() == &sequence) return false;
     // Only younger ones: the oldest always gets through, so nothing starves.
-    const bool younger = std::find_if(active_.begin(), active_.end(), [&](const auto& s) { return s.get() == &sequence || s == *victim; })->get() == &sequence;
+    const bool younger = std::find_if(active_.begin(), active_.end(), [&](const auto& s) {
+                           return s.get() == &sequence || s == *victim;
+                         })->get() == &sequence;
     if (!younger) return false;
     cache_.release((*victim)->state);
   }
@@ -184,7 +208,8 @@ void LocalEngine::step() {
   const size_t vocabulary = size_t(logits.shape()[1]);
   for (size_t i = 0; i < sampling.size(); ++i) {
     Sequence& s = *sampling[i];
-    accept(s, s.sampler.sample({logits.value().data<float>() + i * vocabulary, vocabulary}, s.tokens, uint64_t(s.made())));
+    accept(s,
+           s.sampler.sample({logits.value().data<float>() + i * vocabulary, vocabulary}, s.tokens, uint64_t(s.made())));
   }
 }
 
@@ -194,24 +219,29 @@ void LocalEngine::accept(Sequence& s, int32_t id) {
   const bool chosen_end = std::find(sampling.stop_ids.begin(), sampling.stop_ids.end(), id) != sampling.stop_ids.end();
   const bool end = chosen_end || (!sampling.ignore_end && tokenizer_->ends_generation(id));
   GenerationUpdate update{.id = id, .prompt_tokens = int(s.request.prompt.size()), .completion_tokens = s.made()};
-  if (!end) update.text = s.stop.push(id < tokenizer_->vocab_size() ? s.decoder.push(id) : "");  // tables may be padded beyond the vocabulary
+  if (!end)
+    update.text = s.stop.push(id < tokenizer_->vocab_size() ? s.decoder.push(id)
+                                                            : "");  // tables may be padded beyond the vocabulary
   if (end || s.stop.found()) {
     s.listener(update);
     return finish(s, FinishReason::kStop);
   }
   s.listener(update);
-  if (s.made() == sampling.max_tokens || int64_t(s.tokens.size()) >= options_.context_length) finish(s, FinishReason::kLength);
+  if (s.made() == sampling.max_tokens || int64_t(s.tokens.size()) >= options_.context_length)
+    finish(s, FinishReason::kLength);
 }
 
 void LocalEngine::finish(Sequence& s, FinishReason reason, const std::string& error) {
   s.finished = true;
   cache_.release(s.state);
-  GenerationUpdate update{.finish = reason, .error = error, .prompt_tokens = int(s.request.prompt.size()), .completion_tokens = s.made()};
+  GenerationUpdate update{
+      .finish = reason, .error = error, .prompt_tokens = int(s.request.prompt.size()), .completion_tokens = s.made()};
   if (!s.stop.found()) update.text = s.stop.push(s.decoder.finish()) + s.stop.finish();
   s.listener(update);
 }
 
-Generation generate(GenerationEngine& engine, GenerationRequest request, const std::function<void(const std::string&)>& on_text) {
+Generation generate(GenerationEngine& engine, GenerationRequest request,
+                    const std::function<void(const std::string&)>& on_text) {
   using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   const auto since = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
@@ -227,8 +257,10 @@ Generation generate(GenerationEngine& engine, GenerationRequest request, const s
     if (!update.finish) return;
     result.finish_reason = *update.finish, result.prompt_tokens = update.prompt_tokens;
     result.total_seconds = since();
-    if (*update.finish == FinishReason::kError) done.set_exception(std::make_exception_ptr(Error(update.error)));
-    else done.set_value();
+    if (*update.finish == FinishReason::kError)
+      done.set_exception(std::make_exception_ptr(Error(update.error)));
+    else
+      done.set_value();
   });
   done.get_future().get();
   return result;

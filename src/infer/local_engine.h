@@ -24,12 +24,12 @@
 namespace sedum {
 
 struct EngineOptions {
-  int64_t context_length = 0;   // 0: the model's own, at most 32,768
-  int64_t cache_tokens = 0;     // 0: two full contexts, at most a quarter of the machine's memory
-  int64_t step_tokens = 512;    // rows of a step at most
-  int64_t max_sequences = 64;   // running at once; more wait
+  int64_t context_length = 0;        // 0: the model's own, at most 32,768
+  int64_t cache_tokens = 0;          // 0: two full contexts, at most a quarter of the machine's memory
+  int64_t step_tokens = 512;         // rows of a step at most
+  int64_t max_sequences = 64;        // running at once; more wait
   DType cache_dtype = DType::kBF16;  // kF32 with exact mode
-  std::string model_name = {};  // "": the checkpoint's
+  std::string model_name = {};       // "": the checkpoint's
 };
 
 class LocalEngine : public GenerationEngine {
@@ -80,6 +80,7 @@ struct Generation {
   double first_token_seconds = 0, total_seconds = 0;
 };
 // on_text hears the text as it comes; Error when the engine failed.
-Generation generate(GenerationEngine& engine, GenerationRequest request, const std::function<void(const std::string&)>& on_text = nullptr);
+Generation generate(GenerationEngine& engine, GenerationRequest request,
+                    const std::function<void(const std::string&)>& on_text = nullptr);
 
 }  // namespace sedum

@@ -1,9 +1,9 @@
 #include "infer/sampler.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <cmath>
+
+#include <fmt/format.h>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -22,7 +22,8 @@ void check_sampling(const SamplingParams& p, int64_t vocab_size) {
   require(p.top_k >= 0, "top_k", p.top_k, "0 (off) or more");
   require(p.top_p > 0 && p.top_p <= 1, "top_p", p.top_p, "above 0 and at most 1");
   require(p.min_p >= 0 && p.min_p <= 1, "min_p", p.min_p, "between 0 and 1");
-  require(std::isfinite(p.repetition_penalty) && p.repetition_penalty > 0, "repetition_penalty", p.repetition_penalty, "above 0");
+  require(std::isfinite(p.repetition_penalty) && p.repetition_penalty > 0, "repetition_penalty", p.repetition_penalty,
+          "above 0");
   require(p.max_tokens == -1 || p.max_tokens >= 1, "max_tokens", p.max_tokens, "at least 1");
   for (const int32_t id : p.stop_ids) require(id >= 0 && id < vocab_size, "stop id", id, "in the vocabulary");
 }
@@ -47,9 +48,12 @@ void Sampler::penalise(std::span<float> logits, std::span<const int32_t> history
 
 // The `count` best candidates, in order.
 void Sampler::keep_best(size_t count) {
-  const auto better = [](const Candidate& a, const Candidate& b) { return a.logit > b.logit || (a.logit == b.logit && a.id < b.id); };
+  const auto better = [](const Candidate& a, const Candidate& b) {
+    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
+  };
   count = std::min(count, candidates_.size());
-  if (count < candidates_.size()) std::nth_element(candidates_.begin(), candidates_.begin() + long(count), candidates_.end(), better);
+  if (count < candidates_.size())
+    std::nth_element(candidates_.begin(), candidates_.begin() + long(count), candidates_.end(), better);
   std::sort(candidates_.begin(), candidates_.begin() + long(count), better);
   candidates_.resize(count);
 }
@@ -70,7 +74,8 @@ void Sampler::cut_top_p(double total) {
   }
 }
 
-std::vector<std::pair<float, int32_t>> Sampler::distribution(std::span<float> logits, std::span<const int32_t> history) {
+std::vector<std::pair<float, int32_t>> Sampler::distribution(std::span<float> logits,
+                                                             std::span<const int32_t> history) {
   penalise(logits, history);
   candidates_.clear();
   const float inverse = 1 / params_.temperature;

@@ -1,10 +1,10 @@
 #include "infer/sampler.h"
 
-#include <gtest/gtest.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 

@@ -5,9 +5,7 @@
 
 namespace sedum {
 
-StopText::StopText(std::vector<std::string> stops) : stops_(std::move(stops)) {
-  std::erase(stops_, "");
-}
+StopText::StopText(std::vector<std::string> stops) : stops_(std::move(stops)) { std::erase(stops_, ""); }
 
 std::string StopText::push(const std::string& piece) {
   if (found_) return "";

@@ -1,7 +1,6 @@
 #include "model/config.h"
 
 #include <fmt/format.h>
-
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -19,11 +18,14 @@ class Keys {
 
   template <class T>
   T get(const char* key) const {
-    if (!has(key)) throw Error(where_ + ": the key \"" + key + "\" is missing", "check that this is the model's own config.json");
+    if (!has(key))
+      throw Error(where_ + ": the key \"" + key + "\" is missing", "check that this is the model's own config.json");
     return value<T>(key);
   }
   template <class T>
-  T get_or(const char* key, T fallback) const { return has(key) ? value<T>(key) : fallback; }
+  T get_or(const char* key, T fallback) const {
+    return has(key) ? value<T>(key) : fallback;
+  }
 
   Keys object(const char* key) const {
     if (!object_[key].is_object()) throw Error(where_ + ": \"" + key + "\" is not an object");
@@ -37,7 +39,8 @@ class Keys {
     try {
       return object_[key].get<T>();
     } catch (const json::exception&) {
-      throw Error(where_ + ": the key \"" + std::string(key) + "\" has the wrong type: " + object_[key].dump().substr(0, 80));
+      throw Error(where_ + ": the key \"" + std::string(key) +
+                  "\" has the wrong type: " + object_[key].dump().substr(0, 80));
     }
   }
   const json& object_;
@@ -54,12 +57,14 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
   RopeScaling& scaling = config.rope_scaling;
   if (type == "default") return;
   if (type != "linear" && type != "llama3")
-    throw Error(where + ": rotary embedding scaled by \"" + type + "\" is not known here", "models with linear or llama3 scaling can be loaded");
+    throw Error(where + ": rotary embedding scaled by \"" + type + "\" is not known here",
+                "models with linear or llama3 scaling can be loaded");
   scaling.type = type == "linear" ? RopeScaling::Type::kLinear : RopeScaling::Type::kLlama3;
   scaling.factor = rope.get<float>("factor");
   scaling.low_freq_factor = rope.get_or<float>("low_freq_factor", 1);
   scaling.high_freq_factor = rope.get_or<float>("high_freq_factor", 4);
-  scaling.original_max_position_embeddings = rope.get_or<int64_t>("original_max_position_embeddings", config.max_position_embeddings);
+  scaling.original_max_position_embeddings =
+      rope.get_or<int64_t>("original_max_position_embeddings", config.max_position_embeddings);
 }
 
 int32_t token_id(const Keys& keys, const char* key) {
@@ -77,16 +82,20 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   ModelConfig config;
   config.model_type = keys.get<std::string>("model_type");
   if (config.model_type != "llama" && config.model_type != "qwen2")
-    throw Error(where + ": the architecture \"" + config.model_type + "\" is not known here", "llama and qwen2 models can be loaded");
-  if (keys.get_or<std::string>("hidden_act", "silu") != "silu") throw Error(where + ": hidden_act is not silu", "this model cannot be loaded");
-  if (keys.get_or<bool>("use_sliding_window", false)) throw Error(where + ": sliding-window attention is not known here", "this model cannot be loaded");
+    throw Error(where + ": the architecture \"" + config.model_type + "\" is not known here",
+                "llama and qwen2 models can be loaded");
+  if (keys.get_or<std::string>("hidden_act", "silu") != "silu")
+    throw Error(where + ": hidden_act is not silu", "this model cannot be loaded");
+  if (keys.get_or<bool>("use_sliding_window", false))
+    throw Error(where + ": sliding-window attention is not known here", "this model cannot be loaded");
   config.vocab_size = keys.get<int64_t>("vocab_size");
   config.hidden_size = keys.get<int64_t>("hidden_size");
   config.intermediate_size = keys.get<int64_t>("intermediate_size");
   config.num_hidden_layers = keys.get<int64_t>("num_hidden_layers");
   config.num_attention_heads = keys.get<int64_t>("num_attention_heads");
   config.num_key_value_heads = keys.get_or<int64_t>("num_key_value_heads", config.num_attention_heads);
-  config.head_dim = keys.get_or<int64_t>("head_dim", config.num_attention_heads > 0 ? config.hidden_size / config.num_attention_heads : 0);
+  config.head_dim = keys.get_or<int64_t>(
+      "head_dim", config.num_attention_heads > 0 ? config.hidden_size / config.num_attention_heads : 0);
   config.max_position_embeddings = keys.get_or<int64_t>("max_position_embeddings", 2048);
   config.rms_norm_eps = keys.get_or<float>("rms_norm_eps", 1e-6f);
   const bool qwen = config.model_type == "qwen2";
@@ -105,16 +114,20 @@ void ModelConfig::validate(const std::string& where) const {
   // Above any published model; what is larger is a damaged file, and would be believed when memory is asked for.
   constexpr int64_t kMost = int64_t{1} << 24;
   const auto in_range = [&](const char* key, int64_t value) {
-    if (value < 1 || value > kMost) throw Error(fmt::format("{}: {} is {}", where, key, value), "the file is damaged or not a model's");
+    if (value < 1 || value > kMost)
+      throw Error(fmt::format("{}: {} is {}", where, key, value), "the file is damaged or not a model's");
   };
-  in_range("vocab_size", vocab_size), in_range("hidden_size", hidden_size), in_range("intermediate_size", intermediate_size);
+  in_range("vocab_size", vocab_size), in_range("hidden_size", hidden_size),
+      in_range("intermediate_size", intermediate_size);
   in_range("num_hidden_layers", num_hidden_layers), in_range("num_attention_heads", num_attention_heads);
   in_range("num_key_value_heads", num_key_value_heads), in_range("head_dim", head_dim);
   if (num_attention_heads % num_key_value_heads)
-    throw Error(fmt::format("{}: {} attention heads cannot share {} key-value heads", where, num_attention_heads, num_key_value_heads));
+    throw Error(fmt::format("{}: {} attention heads cannot share {} key-value heads", where, num_attention_heads,
+                            num_key_value_heads));
   if (head_dim % 2) throw Error(fmt::format("{}: head_dim {} is odd: rotary embedding needs pairs", where, head_dim));
   if (!rope_scaling.frequency_divisors.empty() && int64_t(rope_scaling.frequency_divisors.size()) != head_dim / 2)
-    throw Error(fmt::format("{}: {} rope factors for a head_dim of {}", where, rope_scaling.frequency_divisors.size(), head_dim));
+    throw Error(fmt::format("{}: {} rope factors for a head_dim of {}", where, rope_scaling.frequency_divisors.size(),
+                            head_dim));
 }
 
 int64_t ModelConfig::parameter_count() const {
@@ -140,9 +153,12 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c) {
   out["max_position_embeddings"] = c.max_position_embeddings;
   out["rms_norm_eps"] = c.rms_norm_eps;
   out["rope_theta"] = c.rope_theta;
-  if (c.rope_scaling.type == RopeScaling::Type::kLinear) out["rope_scaling"] = {{"rope_type", "linear"}, {"factor", c.rope_scaling.factor}};
+  if (c.rope_scaling.type == RopeScaling::Type::kLinear)
+    out["rope_scaling"] = {{"rope_type", "linear"}, {"factor", c.rope_scaling.factor}};
   if (c.rope_scaling.type == RopeScaling::Type::kLlama3)
-    out["rope_scaling"] = {{"rope_type", "llama3"}, {"factor", c.rope_scaling.factor}, {"low_freq_factor", c.rope_scaling.low_freq_factor},
+    out["rope_scaling"] = {{"rope_type", "llama3"},
+                           {"factor", c.rope_scaling.factor},
+                           {"low_freq_factor", c.rope_scaling.low_freq_factor},
                            {"high_freq_factor", c.rope_scaling.high_freq_factor},
                            {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
   out["hidden_act"] = "silu";

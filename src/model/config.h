@@ -4,9 +4,10 @@
 //   ModelConfig config = parse_config_json(read_file("model/config.json"), "model/config.json");
 
 #include <cstdint>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <vector>
+
+#include <nlohmann/json_fwd.hpp>
 
 namespace sedum {
 
@@ -15,7 +16,8 @@ struct RopeScaling {
   enum class Type { kNone, kLinear, kLlama3 } type = Type::kNone;
   float factor = 1, low_freq_factor = 1, high_freq_factor = 4;
   int64_t original_max_position_embeddings = 8192;
-  std::vector<float> frequency_divisors;  // GGUF's rope_freqs.weight: Llama 3's scaling, already computed; head_dim / 2 of them
+  std::vector<float>
+      frequency_divisors;  // GGUF's rope_freqs.weight: Llama 3's scaling, already computed; head_dim / 2 of them
 };
 
 struct ModelConfig {
@@ -25,7 +27,7 @@ struct ModelConfig {
   int64_t max_position_embeddings = 2048;
   float rms_norm_eps = 1e-6f, rope_theta = 10000;
   RopeScaling rope_scaling;
-  bool attention_bias = false;      // on q, k, v; o_proj has one only where attention_out_bias says so
+  bool attention_bias = false;  // on q, k, v; o_proj has one only where attention_out_bias says so
   bool attention_out_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;

@@ -1,11 +1,11 @@
 #include "train/config.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <cmath>
 #include <functional>
 #include <map>
+
 #include <nlohmann/json.hpp>
+#include <yaml-cpp/yaml.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -35,8 +35,10 @@ Key plain(T& value) {
 // A list, or one value.
 Key list(std::vector<std::string>& value) {
   return {[&value](const YAML::Node& node) {
-            if (node.IsSequence()) value = node.as<std::vector<std::string>>();
-            else value = {scalar<std::string>(node)};
+            if (node.IsSequence())
+              value = node.as<std::vector<std::string>>();
+            else
+              value = {scalar<std::string>(node)};
           },
           [&value] { return Json(value); }};
 }
@@ -62,7 +64,8 @@ Key choice(T& value, const char* key, std::vector<std::pair<std::string, T>> cho
 std::map<std::string, Key> keys_of(TrainConfig& c) {
   return {
       {"stage", choice<std::string>(c.stage, "stage", {{"sft", "sft"}, {"pretrain", "pretrain"}})},
-      {"finetuning_type", choice<std::string>(c.finetuning_type, "finetuning_type", {{"lora", "lora"}, {"full", "full"}})},
+      {"finetuning_type",
+       choice<std::string>(c.finetuning_type, "finetuning_type", {{"lora", "lora"}, {"full", "full"}})},
       {"model_name_or_path", plain(c.model_name_or_path)},
       {"adapter_name_or_path", plain(c.adapter_name_or_path)},
       {"output_dir", plain(c.output_dir)},
@@ -86,8 +89,10 @@ std::map<std::string, Key> keys_of(TrainConfig& c) {
       {"adam_beta1", plain(c.adam_beta1)},
       {"adam_beta2", plain(c.adam_beta2)},
       {"adam_epsilon", plain(c.adam_epsilon)},
-      {"lr_scheduler_type", choice<Scheduler>(c.lr_scheduler_type, "lr_scheduler_type",
-                                              {{"constant", Scheduler::kConstant}, {"linear", Scheduler::kLinear}, {"cosine", Scheduler::kCosine}})},
+      {"lr_scheduler_type",
+       choice<Scheduler>(
+           c.lr_scheduler_type, "lr_scheduler_type",
+           {{"constant", Scheduler::kConstant}, {"linear", Scheduler::kLinear}, {"cosine", Scheduler::kCosine}})},
       {"warmup_ratio", plain(c.warmup_ratio)},
       {"warmup_steps", plain(c.warmup_steps)},
       {"r", plain(c.lora.r)},
@@ -111,11 +116,15 @@ class Reader {
   Reader(TrainConfig& config, std::string where) : keys_(keys_of(config)), where_(std::move(where)) {}
 
   void read(const YAML::Node& node, const std::string& prefix) {
-    if (!node.IsMap()) throw Error(where_ + ": not a mapping of keys to values", "write lines such as `learning_rate: 2e-4`");
+    if (!node.IsMap())
+      throw Error(where_ + ": not a mapping of keys to values", "write lines such as `learning_rate: 2e-4`");
     for (const auto& entry : node) {
       const std::string key = prefix + entry.first.as<std::string>();
-      if (key == "data" && entry.second.IsMap()) read(entry.second, "data.");
-      else set(key, entry.second, where_ + (entry.first.Mark().is_null() ? "" : ":" + std::to_string(entry.first.Mark().line + 1)));
+      if (key == "data" && entry.second.IsMap())
+        read(entry.second, "data.");
+      else
+        set(key, entry.second,
+            where_ + (entry.first.Mark().is_null() ? "" : ":" + std::to_string(entry.first.Mark().line + 1)));
     }
   }
 
@@ -125,12 +134,14 @@ class Reader {
       std::vector<std::string> names;
       for (const auto& each : keys_) names.push_back(each.first);
       const std::string near = nearest_name(key, names);
-      throw Error(where + ": the key \"" + key + "\" is not known", near.empty() ? "see `sedum train --help` for the keys" : "did you mean " + near + "?");
+      throw Error(where + ": the key \"" + key + "\" is not known",
+                  near.empty() ? "see `sedum train --help` for the keys" : "did you mean " + near + "?");
     }
     try {
       found->second.read(value);
     } catch (const YAML::Exception&) {
-      throw Error(where + ": the value of " + key + " has the wrong form", "see `sedum train --help` for what it can be");
+      throw Error(where + ": the value of " + key + " has the wrong form",
+                  "see `sedum train --help` for what it can be");
     } catch (const Error& e) {
       throw Error(where + ": " + e.problem(), e.mend());
     }
@@ -155,24 +166,35 @@ void check(const TrainConfig& c, const std::string& where) {
   };
   require(!c.model_name_or_path.empty(), "model_name_or_path is missing", "name the model to start from");
   require(!c.output_dir.empty(), "output_dir is missing", "name the folder for the result");
-  require(!c.train_files.empty() || !c.pretokenized.empty(), "there is no training data", "give data: {train: [file.jsonl]}");
-  require(c.train_files.empty() || c.pretokenized.empty(), "data.train and data.pretokenized are both given", "keep one");
-  const auto positive = [&](double value, const char* key) { require(std::isfinite(value) && value > 0, std::string(key) + " must be above 0"); };
-  positive(c.per_device_train_batch_size, "per_device_train_batch_size"), positive(c.gradient_accumulation_steps, "gradient_accumulation_steps");
-  positive(c.num_train_epochs, "num_train_epochs"), positive(c.learning_rate, "learning_rate"), positive(c.cutoff_len, "cutoff_len");
-  positive(c.logging_steps, "logging_steps"), positive(c.lora.lora_alpha, "lora_alpha"), positive(double(c.lora.r), "r"), positive(c.adam_epsilon, "adam_epsilon");
-  require(c.max_steps >= 0 && c.save_steps >= 0 && c.eval_steps >= 0 && c.warmup_steps >= 0 && c.max_samples >= 0, "steps cannot be negative");
+  require(!c.train_files.empty() || !c.pretokenized.empty(), "there is no training data",
+          "give data: {train: [file.jsonl]}");
+  require(c.train_files.empty() || c.pretokenized.empty(), "data.train and data.pretokenized are both given",
+          "keep one");
+  const auto positive = [&](double value, const char* key) {
+    require(std::isfinite(value) && value > 0, std::string(key) + " must be above 0");
+  };
+  positive(c.per_device_train_batch_size, "per_device_train_batch_size"),
+      positive(c.gradient_accumulation_steps, "gradient_accumulation_steps");
+  positive(c.num_train_epochs, "num_train_epochs"), positive(c.learning_rate, "learning_rate"),
+      positive(c.cutoff_len, "cutoff_len");
+  positive(c.logging_steps, "logging_steps"), positive(c.lora.lora_alpha, "lora_alpha"),
+      positive(double(c.lora.r), "r"), positive(c.adam_epsilon, "adam_epsilon");
+  require(c.max_steps >= 0 && c.save_steps >= 0 && c.eval_steps >= 0 && c.warmup_steps >= 0 && c.max_samples >= 0,
+          "steps cannot be negative");
   require(c.warmup_ratio >= 0 && c.warmup_ratio <= 1, "warmup_ratio must be between 0 and 1");
   require(c.eval_fraction >= 0 && c.eval_fraction < 1, "data.eval_fraction must be at least 0 and below 1");
   require(c.weight_decay >= 0 && c.max_grad_norm >= 0, "weight_decay and max_grad_norm cannot be negative");
-  require(c.adam_beta1 >= 0 && c.adam_beta1 < 1 && c.adam_beta2 >= 0 && c.adam_beta2 < 1, "adam_beta1 and adam_beta2 must be at least 0 and below 1");
+  require(c.adam_beta1 >= 0 && c.adam_beta1 < 1 && c.adam_beta2 >= 0 && c.adam_beta2 < 1,
+          "adam_beta1 and adam_beta2 must be at least 0 and below 1");
   require(c.save_total_limit >= 1, "save_total_limit must be at least 1");
-  require(c.finetuning_type == "lora" || c.adapter_name_or_path.empty(), "adapter_name_or_path needs finetuning_type: lora", "merge the adapter first: `sedum merge`");
+  require(c.finetuning_type == "lora" || c.adapter_name_or_path.empty(),
+          "adapter_name_or_path needs finetuning_type: lora", "merge the adapter first: `sedum merge`");
 }
 
 }  // namespace
 
-TrainConfig parse_train_config(const std::string& yaml, const std::vector<std::string>& overrides, const std::string& where) {
+TrainConfig parse_train_config(const std::string& yaml, const std::vector<std::string>& overrides,
+                               const std::string& where) {
   TrainConfig config;
   config.lora.r = 16, config.lora.lora_alpha = 32, config.lora.target_modules = {"all-linear"};
   Reader reader(config, where);
@@ -195,7 +217,8 @@ std::string TrainConfig::canonical() const {
   Json document;
   for (const auto& [name, key] : keys_of(copy))
     // What may change between an interrupted run and its continuation without changing a number.
-    if (name != "threads" && name != "overwrite_output_dir" && name != "save_total_limit" && name != "save_steps" && name != "logging_steps" && name != "output_dir")
+    if (name != "threads" && name != "overwrite_output_dir" && name != "save_total_limit" && name != "save_steps" &&
+        name != "logging_steps" && name != "output_dir")
       document[name] = key.write();
   return document.dump();
 }

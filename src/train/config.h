@@ -22,23 +22,23 @@ struct TrainConfig {
   std::string model_name_or_path, adapter_name_or_path, output_dir;
 
   std::vector<std::string> train_files, eval_files;
-  std::string pretokenized;              // .npy of (steps, batch, sequence) int32
-  double eval_fraction = 0;              // held out of the training rows when there are no eval files
-  int64_t max_samples = 0;               // 0: all
+  std::string pretokenized;  // .npy of (steps, batch, sequence) int32
+  double eval_fraction = 0;  // held out of the training rows when there are no eval files
+  int64_t max_samples = 0;   // 0: all
   int cutoff_len = 1024;
   bool packing = false, group_by_length = false, shuffle = true, train_on_prompt = false;
 
   int per_device_train_batch_size = 4, gradient_accumulation_steps = 1;
   double num_train_epochs = 1;
-  int64_t max_steps = 0;                 // 0: by epochs
+  int64_t max_steps = 0;  // 0: by epochs
 
   float learning_rate = 2e-4f, weight_decay = 0, max_grad_norm = 1;
   float adam_beta1 = 0.9f, adam_beta2 = 0.999f, adam_epsilon = 1e-8f;
   Scheduler lr_scheduler_type = Scheduler::kCosine;
   double warmup_ratio = 0;
-  int64_t warmup_steps = 0;              // above 0: instead of the ratio
+  int64_t warmup_steps = 0;  // above 0: instead of the ratio
 
-  LoraConfig lora;                       // r, lora_alpha, target_modules, use_rslora
+  LoraConfig lora;  // r, lora_alpha, target_modules, use_rslora
 
   Compute compute = Compute::kBF16;
   bool gradient_checkpointing = true;
@@ -47,13 +47,14 @@ struct TrainConfig {
 
   int64_t logging_steps = 1, save_steps = 0, eval_steps = 0;  // 0: at the end only
   int save_total_limit = 2;
-  bool overwrite_output_dir = false;     // false: a run that was interrupted goes on
+  bool overwrite_output_dir = false;  // false: a run that was interrupted goes on
 
   // The same configuration again as one JSON text: part of run.json, and what a resumed run must agree with.
   std::string canonical() const;
 };
 
-TrainConfig parse_train_config(const std::string& yaml, const std::vector<std::string>& overrides, const std::string& where);
+TrainConfig parse_train_config(const std::string& yaml, const std::vector<std::string>& overrides,
+                               const std::string& where);
 TrainConfig read_train_config(const std::filesystem::path& path, const std::vector<std::string>& overrides);
 
 }  // namespace sedum

@@ -19,7 +19,9 @@ std::string problem(const std::string& yaml, const std::vector<std::string>& ove
 }
 
 TEST(TrainConfig, ReadsAndOverrides) {
-  const TrainConfig c = parse_train_config(std::string(kSmall) + "learning_rate: 1e-3\ntarget_modules: [q_proj, v_proj]\n", {"learning_rate=2e-4", "data.eval=e.jsonl", "compute=f32"}, "r.yaml");
+  const TrainConfig c =
+      parse_train_config(std::string(kSmall) + "learning_rate: 1e-3\ntarget_modules: [q_proj, v_proj]\n",
+                         {"learning_rate=2e-4", "data.eval=e.jsonl", "compute=f32"}, "r.yaml");
   EXPECT_FLOAT_EQ(c.learning_rate, 2e-4f);
   EXPECT_EQ(c.eval_files, std::vector<std::string>{"e.jsonl"});
   EXPECT_EQ(c.train_files, std::vector<std::string>{"a.jsonl"});
@@ -28,14 +30,18 @@ TEST(TrainConfig, ReadsAndOverrides) {
 }
 
 TEST(TrainConfig, MisspeltKeysGetTheNearest) {
-  EXPECT_EQ(problem(std::string(kSmall) + "learning_rte: 1\n"), "r.yaml:4: the key \"learning_rte\" is not known. did you mean learning_rate?");
-  EXPECT_EQ(problem(kSmall, {"data.trian=x"}), "the override data.trian=x: the key \"data.trian\" is not known. did you mean data.train?");
+  EXPECT_EQ(problem(std::string(kSmall) + "learning_rte: 1\n"),
+            "r.yaml:4: the key \"learning_rte\" is not known. did you mean learning_rate?");
+  EXPECT_EQ(problem(kSmall, {"data.trian=x"}),
+            "the override data.trian=x: the key \"data.trian\" is not known. did you mean data.train?");
 }
 
 TEST(TrainConfig, ValuesAreChecked) {
-  EXPECT_NE(problem(std::string(kSmall) + "learning_rate: fast\n").find("r.yaml:4: the value of learning_rate"), std::string::npos);
+  EXPECT_NE(problem(std::string(kSmall) + "learning_rate: fast\n").find("r.yaml:4: the value of learning_rate"),
+            std::string::npos);
   EXPECT_NE(problem(std::string(kSmall) + "learning_rate: -1\n").find("above 0"), std::string::npos);
-  EXPECT_NE(problem(std::string(kSmall) + "lr_scheduler_type: cosin\n").find("choose one of constant, linear, cosine"), std::string::npos);
+  EXPECT_NE(problem(std::string(kSmall) + "lr_scheduler_type: cosin\n").find("choose one of constant, linear, cosine"),
+            std::string::npos);
   EXPECT_NE(problem("output_dir: x\n").find("model_name_or_path is missing"), std::string::npos);
   EXPECT_NE(problem("a: [1\n").find("r.yaml:"), std::string::npos);
   EXPECT_NE(problem("[]").find("not a mapping"), std::string::npos);

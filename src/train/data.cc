@@ -22,36 +22,51 @@ std::vector<data::Conversation> read_all(const std::vector<std::string>& files, 
   return all;
 }
 
-std::vector<data::Sample> encode_all(const std::vector<data::Conversation>& rows, const TrainConfig& config, const Checkpoint& checkpoint) {
+std::vector<data::Sample> encode_all(const std::vector<data::Conversation>& rows, const TrainConfig& config,
+                                     const Checkpoint& checkpoint) {
   const auto tokenizer = checkpoint.tokenizer();
   const auto chat = checkpoint.chat_template();
-  data::SampleEncoder encoder(*tokenizer, chat.get(), {.cutoff_length = config.cutoff_len, .train_on_prompt = config.train_on_prompt || config.stage == "pretrain"});
+  data::SampleEncoder encoder(
+      *tokenizer, chat.get(),
+      {.cutoff_length = config.cutoff_len, .train_on_prompt = config.train_on_prompt || config.stage == "pretrain"});
   std::vector<data::Sample> samples;
   Progress progress("tokenising", rows.size());
   for (const auto& row : rows) samples.push_back(encoder.encode(row)), progress.advance(1);
   return samples;
 }
 
-std::string first_message(const data::Conversation& c) { return c.messages.empty() ? c.text : c.messages.front().content; }
+std::string first_message(const data::Conversation& c) {
+  return c.messages.empty() ? c.text : c.messages.front().content;
+}
 
 }  // namespace
 
 TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoint) {
   TrainData out;
-  if (config.cutoff_len > checkpoint.config().max_position_embeddings)
-    throw Error("cutoff_len " + std::to_string(config.cutoff_len) + " is beyond the model's context of " + std::to_string(checkpoint.config().max_position_embeddings), "choose a smaller one");
+  const int64_t context = checkpoint.config().max_position_embeddings;
   if (!config.pretokenized.empty()) {
     data::Pretokenized batches = data::read_pretokenized(config.pretokenized);
+    if (batches.sequence > context)
+      throw Error(config.pretokenized + ": sequences of " + std::to_string(batches.sequence) +
+                      " tokens are beyond the model's context of " + std::to_string(context),
+                  "cut them shorter");
     for (const auto& sample : batches.samples)
       for (const int32_t id : sample.ids)
-        if (id < 0 || id >= checkpoint.config().vocab_size) throw Error(config.pretokenized + ": the id " + std::to_string(id) + " is not in the model's vocabulary", "tokenise with this model's tokenizer");
+        if (id < 0 || id >= checkpoint.config().vocab_size)
+          throw Error(config.pretokenized + ": the id " + std::to_string(id) + " is not in the model's vocabulary",
+                      "tokenise with this model's tokenizer");
     data::LoaderConfig loader = batches.config();
     loader.gradient_accumulation_steps = config.gradient_accumulation_steps;
     out.pretokenized_steps = batches.steps / config.gradient_accumulation_steps;
     out.train = std::make_unique<data::Loader>(std::move(batches.samples), loader);
     return out;
   }
-  std::vector<data::Conversation> train = read_all(config.train_files, config.max_samples), eval = read_all(config.eval_files, 0);
+  if (config.cutoff_len > context)
+    throw Error("cutoff_len " + std::to_string(config.cutoff_len) + " is beyond the model's context of " +
+                    std::to_string(context),
+                "choose a smaller one");
+  std::vector<data::Conversation> train = read_all(config.train_files, config.max_samples),
+                                  eval = read_all(config.eval_files, 0);
   if (eval.empty() && config.eval_fraction > 0) {
     std::vector<std::string> keys;
     for (const auto& row : train) keys.push_back(first_message(row));
@@ -64,8 +79,12 @@ TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoin
   out.eval = encode_all(eval, config, checkpoint);
   out.train = std::make_unique<data::Loader>(
       encode_all(train, config, checkpoint),
-      data::LoaderConfig{.batch_size = config.per_device_train_batch_size, .sequence_length = config.cutoff_len, .packing = config.packing,
-                         .group_by_length = config.group_by_length, .shuffle = config.shuffle, .seed = config.seed,
+      data::LoaderConfig{.batch_size = config.per_device_train_batch_size,
+                         .sequence_length = config.cutoff_len,
+                         .packing = config.packing,
+                         .group_by_length = config.group_by_length,
+                         .shuffle = config.shuffle,
+                         .seed = config.seed,
                          .gradient_accumulation_steps = config.gradient_accumulation_steps});
   return out;
 }
@@ -73,7 +92,8 @@ TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoin
 int64_t total_steps(const TrainConfig& config, const TrainData& data) {
   if (config.max_steps > 0) return config.max_steps;
   if (data.pretokenized_steps > 0) return data.pretokenized_steps;
-  return std::max<int64_t>(1, int64_t(std::ceil(config.num_train_epochs * double(data.train->steps_per_epoch()) - 1e-9)));
+  return std::max<int64_t>(1,
+                           int64_t(std::ceil(config.num_train_epochs * double(data.train->steps_per_epoch()) - 1e-9)));
 }
 
 }  // namespace sedum

@@ -1,8 +1,10 @@
 #include "train/log.h"
 
+#include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
 #include <sstream>
+
+#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "compute/kernels/isa.h"
@@ -15,12 +17,13 @@ using Json = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
 // The lines that a run that goes on at `step` keeps; what was written later will be written again.
-std::string kept_lines(const std::string& text, int64_t step, double& eval_loss_before) {
+std::string kept_lines(const std::string& text, int64_t step, double& eval_loss_before, int64_t& evaluated) {
   std::istringstream lines(text);
   std::string kept;
   for (std::string line; std::getline(lines, line);) {
     const auto entry = nlohmann::json::parse(line, nullptr, false);
     if (!entry.is_object() || !entry.contains("step") || entry["step"].get<int64_t>() > step) continue;
+    if (entry.contains("eval_loss")) evaluated = std::max(evaluated, entry["step"].get<int64_t>());
     if (entry["step"] == 0 && entry.contains("eval_loss")) eval_loss_before = entry["eval_loss"].get<double>();
     kept += line + "\n";
   }
@@ -29,10 +32,11 @@ std::string kept_lines(const std::string& text, int64_t step, double& eval_loss_
 
 }  // namespace
 
-RunLog::RunLog(const fs::path& run, int64_t resumed_step, Events& events) : run_(run), events_(events), eval_loss_before_(std::nan("")) {
+RunLog::RunLog(const fs::path& run, int64_t resumed_step, Events& events)
+    : run_(run), events_(events), eval_loss_before_(std::nan("")) {
   const fs::path path = run_ / "metrics.jsonl";
   const std::string before = fs::exists(path) ? read_file(path) : "";
-  write_file(path, resumed_step > 0 ? kept_lines(before, resumed_step, eval_loss_before_) : "");
+  write_file(path, resumed_step > 0 ? kept_lines(before, resumed_step, eval_loss_before_, evaluated_) : "");
   board_ = std::make_unique<TensorboardWriter>(run_, resumed_step);
 }
 
@@ -40,7 +44,8 @@ RunLog::~RunLog() = default;
 
 void RunLog::metrics(const std::string& line) { append_line(run_ / "metrics.jsonl", line); }
 
-void RunLog::start(const TrainConfig& config, const TrainableModel& trained, const TrainData& data, int64_t resumed_step) {
+void RunLog::start(const TrainConfig& config, const TrainableModel& trained, const TrainData& data,
+                   int64_t resumed_step) {
   const Json described{{"base_model", trained.checkpoint.path().string()},
                        {"finetuning_type", config.finetuning_type},
                        {"parameters", trained.checkpoint.config().parameter_count()},
@@ -50,7 +55,10 @@ void RunLog::start(const TrainConfig& config, const TrainableModel& trained, con
                        {"steps", total_steps(config, data)},
                        {"resumed_step", resumed_step}};
   events_.emit("start", described);
-  Json lineage{{"version", 1}, {"base_model", described["base_model"]}, {"config", Json::parse(config.canonical())}, {"instruction_set", name(isa())}};
+  Json lineage{{"version", 1},
+               {"base_model", described["base_model"]},
+               {"config", Json::parse(config.canonical())},
+               {"instruction_set", name(isa())}};
   if (trained.checkpoint.has_tokenizer()) lineage["tokenizer_hash"] = trained.checkpoint.tokenizer()->hash();
   lineage["data"] = described;
   lineage_ = lineage.dump();
@@ -58,8 +66,13 @@ void RunLog::start(const TrainConfig& config, const TrainableModel& trained, con
 }
 
 void RunLog::step(const StepReport& r) {
-  const Json entry{{"step", r.step},     {"loss", r.loss},           {"grad_norm", r.grad_norm}, {"learning_rate", r.learning_rate},
-                   {"tokens", r.tokens}, {"tokens_seen", r.tokens_seen}, {"tokens_per_second", double(r.tokens) / r.seconds}};
+  const Json entry{{"step", r.step},
+                   {"loss", r.loss},
+                   {"grad_norm", r.grad_norm},
+                   {"learning_rate", r.learning_rate},
+                   {"tokens", r.tokens},
+                   {"tokens_seen", r.tokens_seen},
+                   {"tokens_per_second", double(r.tokens) / r.seconds}};
   metrics(entry.dump());
   board_->scalar("train/loss", r.loss, r.step);
   board_->scalar("train/grad_norm", r.grad_norm, r.step);
@@ -72,8 +85,11 @@ void RunLog::step(const StepReport& r) {
 
 void RunLog::evaluated(int64_t step, double loss) {
   const Json entry{{"step", step}, {"eval_loss", loss}, {"eval_perplexity", std::exp(loss)}};
-  metrics(entry.dump());
-  board_->scalar("eval/loss", loss, step);
+  if (step > evaluated_) {  // a run that goes on at its end evaluates again what its log has
+    metrics(entry.dump());
+    board_->scalar("eval/loss", loss, step);
+    evaluated_ = step;
+  }
   events_.emit("eval", entry);
 }
 

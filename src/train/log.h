@@ -14,7 +14,7 @@ struct StepReport {
   int64_t step, total;  // updates done, updates of the run
   double loss, grad_norm;
   float learning_rate;
-  int64_t tokens;       // of this step
+  int64_t tokens;  // of this step
   uint64_t tokens_seen;
   double seconds;
 };
@@ -29,7 +29,9 @@ class RunLog {
   void evaluated(int64_t step, double loss);
   void saved(int64_t step);
   void finish(const TrainResult& result);
-  double eval_loss_before() const { return eval_loss_before_; }  // of step 0, read from the log of a run that goes on; else nan
+  double eval_loss_before() const {
+    return eval_loss_before_;
+  }  // of step 0, read from the log of a run that goes on; else nan
 
  private:
   void metrics(const std::string& line);
@@ -38,6 +40,7 @@ class RunLog {
   std::unique_ptr<TensorboardWriter> board_;
   std::string lineage_;  // run.json, as text
   double eval_loss_before_;
+  int64_t evaluated_ = -1;  // the last step with an evaluation in metrics.jsonl
 };
 
 }  // namespace sedum

@@ -1,12 +1,19 @@
 #include "train/planner.h"
 
+#include "compute/kernels/working_memory.h"
 #include "train/optim/adamw.h"
 
 namespace sedum {
 namespace {
 
-// Program text and its libraries' data, thread stacks, tokenizer: measured on an empty run, 24 MiB.
-constexpr uint64_t kProgramBytes = 24u << 20;
+// What a run holds beyond what planning it does: logs, buffers of files, the heap's slack. Measured on runs of a tiny model.
+constexpr uint64_t kRunBytes = 1u << 20;
+
+// Arenas lie in huge pages where the kernel grants them: the last one is paid for whole.
+uint64_t whole_pages(uint64_t bytes) {
+  constexpr uint64_t kHugePage = 2u << 20;
+  return (bytes + kHugePage - 1) / kHugePage * kHugePage;
+}
 
 // The micro-batch with the most tokens among the first epoch's.
 data::StepBatch largest_batch(const TrainConfig& config, const data::Loader& loader, int64_t steps) {
@@ -28,11 +35,10 @@ uint64_t bytes_of(const std::vector<Variable>& parameters) {
 }  // namespace
 
 Plan plan(const TrainConfig& config) {
-  ThreadPool pool(config.threads);
-  Runtime runtime(pool.size());
-  Arena shapes(Arena::Backing::kNone);
   Plan result;
   const uint64_t before = memory_use().anonymous;
+  Runtime runtime(config.threads);
+  Arena shapes(Arena::Backing::kNone);
   TrainableModel t = build_trainable(config, runtime, shapes);
   const TrainData data = load_train_data(config, t.checkpoint);
   result.steps = total_steps(config, data);
@@ -40,28 +46,37 @@ Plan plan(const TrainConfig& config) {
   const data::StepBatch batch = largest_batch(config, *data.train, result.steps);
   result.longest_step = int64_t(batch.ids.size());
 
-  Context ctx{.pool = &runtime.pool, .arena = &shapes, .compute = config.compute};
+  WorkingMemory working(runtime.pool.size());
+  Context ctx{.pool = &runtime.pool, .arena = &shapes, .compute = config.compute, .working = &working};
   const uint64_t weights = shapes.live_bytes();
   AdamW optimizer(ctx, t.parameters, {});
   const uint64_t states = shapes.live_bytes() - weights;
   Tape tape;
   for (int i = 0; i < 2; ++i) {  // the second step finds the arena as every later one does
-    for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro) train_on(ctx, tape, *t.model, batch, 1, config.gradient_checkpointing);
+    for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro)
+      train_on(ctx, tape, *t.model, batch, 1, config.gradient_checkpointing);
     optimizer.step(ctx, 0, 1, i);
   }
-  const uint64_t parameters = bytes_of(t.parameters), rest = shapes.peak_bytes() - weights - states;
-  // What building and reading took for good: rows put in order, tokenizer, samples.
+  const uint64_t parameters = bytes_of(t.parameters), rest = whole_pages(shapes.peak_bytes()) - weights - states;
+  // What building and reading took for good: threads, rows put in order, tokenizer, samples.
   const uint64_t reading = memory_use().anonymous - std::min(before, memory_use().anonymous);
-  result.memory = {{"trainable parameters (f32)", parameters}, {"frozen weights that are not read in place", weights - parameters}, {"AdamW's two moments (f32)", states},
-                   {"gradients and activations", rest}, {"tokenizer, training rows, tables", reading}, {"program", kProgramBytes}};
+  result.memory = {{"trainable parameters (f32)", parameters},
+                   {"frozen weights that are not read in place", weights - parameters},
+                   {"AdamW's two moments (f32)", states},
+                   {"gradients and activations", rest},
+                   {"working memory of the kernels", working.bytes()},
+                   {"tokenizer, training rows, tables", reading},
+                   {"program", before + kRunBytes}};
   for (const PlanLine& line : result.memory) result.anonymous_bytes += line.bytes;
-  for (const std::string& name : t.checkpoint.source().names()) result.mapped_bytes += t.checkpoint.source().find(name)->bytes;
+  for (const std::string& name : t.checkpoint.source().names())
+    result.mapped_bytes += t.checkpoint.source().find(name)->bytes;
   result.disk_bytes = 3 * parameters * uint64_t(config.save_total_limit + 1) + parameters;
   // 6N for what is trained and multiplied; 4N where weights are frozen (no dW). Recomputation adds another forward, 2N.
   const ModelConfig& c = t.checkpoint.config();
   const double n = double(c.parameter_count()) - (c.tie_word_embeddings ? 0 : double(c.vocab_size * c.hidden_size));
   const double per_token = (config.finetuning_type == "full" ? 6 : 4) * n + (config.gradient_checkpointing ? 2 * n : 0);
-  result.flops = per_token * double(data.train->tokens()) * double(result.steps) / double(std::max<int64_t>(1, data.train->steps_per_epoch()));
+  result.flops = per_token * double(data.train->tokens()) * double(result.steps) /
+                 double(std::max<int64_t>(1, data.train->steps_per_epoch()));
   return result;
 }
 

@@ -13,12 +13,12 @@ struct PlanLine {
   uint64_t bytes;
 };
 struct Plan {
-  std::vector<PlanLine> memory;      // adds up to anonymous_bytes
-  uint64_t anonymous_bytes = 0;      // what the process will hold of its own at the peak
-  uint64_t mapped_bytes = 0;         // files that are read in place; the kernel may drop their pages
-  uint64_t disk_bytes = 0;           // checkpoints and result
+  std::vector<PlanLine> memory;  // adds up to anonymous_bytes
+  uint64_t anonymous_bytes = 0;  // what the process will hold of its own at the peak
+  uint64_t mapped_bytes = 0;     // files that are read in place; the kernel may drop their pages
+  uint64_t disk_bytes = 0;       // checkpoints and result
   int64_t steps = 0, tokens_per_epoch = 0, longest_step = 0;  // tokens of the largest micro-batch
-  double flops = 0;                  // of the whole run: products forward and backward
+  double flops = 0;                                           // of the whole run: products forward and backward
 };
 Plan plan(const TrainConfig& config);
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -23,7 +24,8 @@ std::vector<std::pair<int64_t, fs::path>> checkpoints(const fs::path& run) {
   for (const auto& entry : fs::directory_iterator(run)) {
     const std::string name = entry.path().filename().string();
     const std::string digits = name.starts_with(kPrefix) ? name.substr(std::strlen(kPrefix)) : "";
-    if (!digits.empty() && digits.size() < 19 && digits.find_first_not_of("0123456789") == std::string::npos) found.emplace_back(std::stoll(digits), entry.path());
+    if (!digits.empty() && digits.size() < 19 && digits.find_first_not_of("0123456789") == std::string::npos)
+      found.emplace_back(std::stoll(digits), entry.path());
   }
   std::sort(found.begin(), found.end());
   return found;
@@ -38,7 +40,8 @@ std::vector<int64_t> sizes(const Shape& shape) {
 void load_tensor(const SafetensorsFile& file, const std::string& name, Tensor& to) {
   const StoredTensor& stored = static_cast<const TensorSource&>(file).get(name);
   if (stored.dtype != DType::kF32 || stored.shape != sizes(to.shape()))
-    throw Error(file.where() + ": " + name + " does not fit the model", "set overwrite_output_dir: true to begin again");
+    throw Error(file.where() + ": " + name + " does not fit the model",
+                "set overwrite_output_dir: true to begin again");
   std::memcpy(to.raw(), stored.data, stored.bytes);
 }
 
@@ -61,7 +64,11 @@ void save_state(const fs::path& folder, const RunState& state, const AdamW& opti
     }
     out.finish();
   }
-  const nlohmann::ordered_json document{{"version", kVersion}, {"step", state.step}, {"world_size", state.world_size}, {"tokens", state.tokens}, {"config", state.config}};
+  const nlohmann::ordered_json document{{"version", kVersion},
+                                        {"step", state.step},
+                                        {"world_size", state.world_size},
+                                        {"tokens", state.tokens},
+                                        {"config", state.config}};
   write_file(unfinished / "state.json", document.dump(2) + "\n");
   fs::remove_all(folder);
   fs::rename(unfinished, folder);
@@ -74,17 +81,24 @@ std::optional<RunState> load_latest(const fs::path& run, AdamW& optimizer, const
   const fs::path folder = all.back().second;
   const fs::path json = folder / "state.json";
   const auto document = nlohmann::json::parse(read_file(json), nullptr, false);
-  const auto damaged = [&](const std::string& what) { return Error(json.string() + ": " + what, "delete the folder to go on from the checkpoint before it"); };
-  if (!document.is_object() || !document.contains("version") || !document.contains("step") || !document.contains("config")) throw damaged("not a checkpoint's state");
-  if (document["version"] != kVersion) throw damaged("version " + document["version"].dump() + ", this program reads " + std::to_string(kVersion));
+  const auto damaged = [&](const std::string& what) {
+    return Error(json.string() + ": " + what, "delete the folder to go on from the checkpoint before it");
+  };
+  if (!document.is_object() || !document.contains("version") || !document.contains("step") ||
+      !document.contains("config"))
+    throw damaged("not a checkpoint's state");
+  if (document["version"] != kVersion)
+    throw damaged("version " + document["version"].dump() + ", this program reads " + std::to_string(kVersion));
   RunState state;
   try {
-    state = {document["step"].get<int64_t>(), document.value("world_size", 1), document["config"].get<std::string>(), document.value("tokens", uint64_t{0})};
+    state = {document["step"].get<int64_t>(), document.value("world_size", 1), document["config"].get<std::string>(),
+             document.value("tokens", uint64_t{0})};
   } catch (const nlohmann::json::exception&) {
     throw damaged("a value has the wrong type");
   }
   if (state.config != config)
-    throw Error(folder.string() + " belongs to a run with other settings", "keep them to go on, choose another output_dir, or set overwrite_output_dir: true");
+    throw Error(folder.string() + " belongs to a run with other settings",
+                "keep them to go on, choose another output_dir, or set overwrite_output_dir: true");
   const SafetensorsFile file(folder / "state.safetensors");
   for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
     Variable p = optimizer.parameters()[i];

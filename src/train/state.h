@@ -16,10 +16,10 @@
 namespace sedum {
 
 struct RunState {
-  int64_t step = 0;             // updates done
+  int64_t step = 0;  // updates done
   int world_size = 1;
-  std::string config;           // TrainConfig::canonical()
-  uint64_t tokens = 0;          // seen so far
+  std::string config;   // TrainConfig::canonical()
+  uint64_t tokens = 0;  // seen so far
 };
 
 void save_state(const std::filesystem::path& folder, const RunState& state, const AdamW& optimizer);

@@ -19,14 +19,16 @@ Batch to_batch(const data::StepBatch& from, bool recompute) {
 
 Variable loss_of(Context& ctx, const CausalModel& model, const data::StepBatch& batch, double divisor, bool recompute) {
   const Variable hidden = model.hidden_states(ctx, to_batch(batch, recompute));
-  return ops::cross_entropy_head(ctx, hidden, model.head(), std::make_shared<const std::vector<int32_t>>(batch.targets), float(1 / divisor));
+  return ops::cross_entropy_head(ctx, hidden, model.head(), std::make_shared<const std::vector<int32_t>>(batch.targets),
+                                 float(1 / divisor));
 }
 
 double value_of(Context& ctx, const Variable& loss) { return ctx.runs() ? double(*loss.value().data<float>()) : 0; }
 
 }  // namespace
 
-double train_on(Context& ctx, Tape& tape, const CausalModel& model, const data::StepBatch& batch, double divisor, bool recompute) {
+double train_on(Context& ctx, Tape& tape, const CausalModel& model, const data::StepBatch& batch, double divisor,
+                bool recompute) {
   if (batch.label_tokens == 0) return 0;
   Context recording = ctx;
   recording.tape = &tape;

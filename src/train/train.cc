@@ -2,8 +2,9 @@
 
 #include "train/train.h"
 
-#include <cmath>
 #include <chrono>
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -29,7 +30,8 @@ void prepare_folder(const TrainConfig& config) {
 // A number that is none ends the run before it ruins the parameters.
 void guard(double loss, double norm, int64_t step) {
   if (std::isfinite(loss) && std::isfinite(norm)) return;
-  throw Error("step " + std::to_string(step + 1) + ": the loss is " + std::to_string(loss) + ", the gradient norm " + std::to_string(norm),
+  throw Error("step " + std::to_string(step + 1) + ": the loss is " + std::to_string(loss) + ", the gradient norm " +
+                  std::to_string(norm),
               "lower learning_rate, or use compute: f32; the last checkpoint is intact");
 }
 
@@ -43,7 +45,10 @@ TrainResult train(const TrainConfig& config, Events& events) {
   Context ctx = runtime.context(config.compute);
   ctx.seed = config.seed;
   AdamW optimizer(ctx, trained.parameters,
-                  {.beta1 = config.adam_beta1, .beta2 = config.adam_beta2, .eps = config.adam_epsilon, .weight_decay = config.weight_decay});
+                  {.beta1 = config.adam_beta1,
+                   .beta2 = config.adam_beta2,
+                   .eps = config.adam_epsilon,
+                   .weight_decay = config.weight_decay});
 
   const fs::path run = config.output_dir;
   const std::string canonical = config.canonical();
@@ -84,7 +89,14 @@ TrainResult train(const TrainConfig& config, Events& events) {
     optimizer.step(ctx, rate, clip_scale(norm, config.max_grad_norm), step);
     ++state.step, state.tokens += uint64_t(tokens);
     result.final_loss = loss;
-    log.step({.step = state.step, .total = total, .loss = loss, .grad_norm = norm, .learning_rate = rate, .tokens = tokens, .tokens_seen = state.tokens, .seconds = seconds_since(start)});
+    log.step({.step = state.step,
+              .total = total,
+              .loss = loss,
+              .grad_norm = norm,
+              .learning_rate = rate,
+              .tokens = tokens,
+              .tokens_seen = state.tokens,
+              .seconds = seconds_since(start)});
     if (config.eval_steps && state.step % config.eval_steps == 0 && state.step < total) evaluate(state.step);
     if (config.save_steps && state.step % config.save_steps == 0 && state.step < total) save();
   }

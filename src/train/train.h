@@ -30,7 +30,8 @@ TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoin
 int64_t total_steps(const TrainConfig& config, const TrainData& data);
 
 // One micro-batch forward and backward: Σ −log p / divisor. Gradients gather in the parameters.
-double train_on(Context& ctx, Tape& tape, const CausalModel& model, const data::StepBatch& batch, double divisor, bool recompute);
+double train_on(Context& ctx, Tape& tape, const CausalModel& model, const data::StepBatch& batch, double divisor,
+                bool recompute);
 // Mean −log p over the label tokens of samples.
 double evaluate_loss(Context& ctx, const CausalModel& model, const std::vector<data::Sample>& samples);
 

@@ -11,14 +11,16 @@
 namespace sedum {
 
 class Tape;
+class WorkingMemory;
 
 struct Context {
   ThreadPool* pool;
   Arena* arena;
-  Tape* tape = nullptr;            // null: nothing is recorded
+  Tape* tape = nullptr;  // null: nothing is recorded
   Compute compute = Compute::kF32;
-  uint64_t seed = 0;               // of dropout and its like: counted by (seed, purpose, step, index)
+  uint64_t seed = 0;  // of dropout and its like: counted by (seed, purpose, step, index)
   uint32_t step = 0;
+  WorkingMemory* working = nullptr;  // in the shape-only mode: told what kernels would hold
 
   bool runs() const { return arena->backed(); }  // false in the shape-only mode: sizes, no numbers
   Tensor empty(DType dtype, const Shape& shape) const { return Tensor::empty(*arena, dtype, shape); }

@@ -11,18 +11,24 @@ namespace {
 void add_into(Context& ctx, const Tensor& from, Tensor& to) {
   if (!ctx.runs()) return;
   switch (to.dtype()) {
-    case DType::kF32: return add<float>(*ctx.pool, to.data<float>(), from.data<float>(), to.count(), to.data<float>());
-    case DType::kF64: return add<double>(*ctx.pool, to.data<double>(), from.data<double>(), to.count(), to.data<double>());
-    case DType::kBF16: return add<bf16>(*ctx.pool, to.data<bf16>(), from.data<bf16>(), to.count(), to.data<bf16>());
-    default: throw ApiError("backward", std::string("gradients of type ") + name(to.dtype()) + " cannot be added");
+    case DType::kF32:
+      return add<float>(*ctx.pool, to.data<float>(), from.data<float>(), to.count(), to.data<float>());
+    case DType::kF64:
+      return add<double>(*ctx.pool, to.data<double>(), from.data<double>(), to.count(), to.data<double>());
+    case DType::kBF16:
+      return add<bf16>(*ctx.pool, to.data<bf16>(), from.data<bf16>(), to.count(), to.data<bf16>());
+    default:
+      throw ApiError("backward", std::string("gradients of type ") + name(to.dtype()) + " cannot be added");
   }
 }
 
 Tensor ones(Context& ctx, const Gradient& slot) {
   Tensor one = ctx.empty(slot.dtype, slot.shape);
   if (!ctx.runs()) return one;
-  if (slot.dtype == DType::kF64) *one.data<double>() = 1;
-  else *one.data<float>() = 1;
+  if (slot.dtype == DType::kF64)
+    *one.data<double>() = 1;
+  else
+    *one.data<float>() = 1;
   return one;
 }
 
@@ -56,8 +62,10 @@ Tensor BackwardPass::sum(size_t input) {
 void BackwardPass::add(size_t input, Tensor contribution) {
   Gradient& slot = *inputs_[input];
   SEDUM_CHECK(contribution.dtype() == slot.dtype && contribution.count() == slot.shape.count());
-  if (slot.value.defined()) add_into(context_, contribution, slot.value);
-  else slot.value = contribution.reshape(slot.shape);
+  if (slot.value.defined())
+    add_into(context_, contribution, slot.value);
+  else
+    slot.value = contribution.reshape(slot.shape);
 }
 
 bool recording(const Context& ctx, std::initializer_list<const Variable*> inputs) {
@@ -67,7 +75,8 @@ bool recording(const Context& ctx, std::initializer_list<const Variable*> inputs
   return false;
 }
 
-Variable record(Context& ctx, const char* name, std::initializer_list<const Variable*> inputs, Tensor output, Tape::Backward backward) {
+Variable record(Context& ctx, const char* name, std::initializer_list<const Variable*> inputs, Tensor output,
+                Tape::Backward backward) {
   if (!recording(ctx, inputs)) return Variable(std::move(output));
   return ctx.tape->add(name, inputs, std::move(output), std::move(backward));
 }
@@ -86,7 +95,8 @@ Variable Tape::add(const char* name, std::initializer_list<const Variable*> inpu
 
 void Tape::backward(Context& ctx, const Variable& result, Tensor seed) {
   if (!result.needs_gradient()) throw ApiError("backward", "the result does not depend on any parameter");
-  if (!seed.defined() && result.value().count() != 1) throw ApiError("backward", "the result " + result.shape().text() + " is no scalar and no seed is given");
+  if (!seed.defined() && result.value().count() != 1)
+    throw ApiError("backward", "the result " + result.shape().text() + " is no scalar and no seed is given");
   result.slot()->value = seed.defined() ? std::move(seed) : ones(ctx, *result.slot());
   // Gradients of gradients are not recorded.
   Context inner = ctx;
@@ -101,7 +111,8 @@ void Tape::backward(Context& ctx, const Variable& result, Tensor seed) {
     entry.backward = nullptr;        // what it saved
     entry.output->value = Tensor();  // nobody else needs it
     for (const auto& slot : entry.inputs)
-      if (slot && slot->leaf && --slot->pending == 0 && slot->on_complete && slot->value.defined()) slot->on_complete(*slot);
+      if (slot && slot->leaf && --slot->pending == 0 && slot->on_complete && slot->value.defined())
+        slot->on_complete(*slot);
   }
 }
 

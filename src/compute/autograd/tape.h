@@ -83,7 +83,8 @@ class Tape {
 // Whether an operator on these inputs will be recorded, so that it must save what its backward pass needs.
 bool recording(const Context& context, std::initializer_list<const Variable*> inputs);
 // Puts the operator on the tape, if there is one and an input has a gradient; else the result is a constant.
-Variable record(Context& context, const char* name, std::initializer_list<const Variable*> inputs, Tensor output, Tape::Backward backward);
+Variable record(Context& context, const char* name, std::initializer_list<const Variable*> inputs, Tensor output,
+                Tape::Backward backward);
 
 // y = body(x), keeping nothing of what body saves: it is computed again in the backward pass (Chen et al.: "Training Deep Nets with
 // Sublinear Memory Cost", 2016). body must be a function of its arguments and of parameters.

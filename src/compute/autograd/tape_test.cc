@@ -35,7 +35,12 @@ TEST_F(TapeTest, GradientsGatherOverSeveralUses) {
 
 // w·(w·x)² with the inner part computed again: same gradients, and the hook waits for the last of all uses.
 TEST_F(TapeTest, RecomputationGivesTheSameGradientsAndCountsUses) {
-  const auto inner = [](const Variable& w) { return [w](Context& c, const Variable& x) { const Variable t = multiply(c, w, x); return multiply(c, t, t); }; };
+  const auto inner = [](const Variable& w) {
+    return [w](Context& c, const Variable& x) {
+      const Variable t = multiply(c, w, x);
+      return multiply(c, t, t);
+    };
+  };
   double expected_w = 0, expected_x = 0;
   for (const bool again : {false, true}) {
     const Variable w = parameter({3}), x = parameter({2});
@@ -55,7 +60,7 @@ TEST_F(TapeTest, RecomputationGivesTheSameGradientsAndCountsUses) {
       expected_w = gradient(w), expected_x = gradient(x);
     }
   }
-  EXPECT_EQ(expected_w, 3 * 9 * 4);      // d/dw w³x²
+  EXPECT_EQ(expected_w, 3 * 9 * 4);  // d/dw w³x²
   EXPECT_EQ(expected_x, 2 * 27 * 2);
 }
 
@@ -81,7 +86,11 @@ TEST_F(TapeTest, RecomputationHoldsLessMemory) {
     Variable x = Variable::parameter(Tensor::zeros(own, DType::kF32, {1000}), "x");
     Variable h = x;
     for (int layer = 0; layer < 8; ++layer) {
-      const auto body = [](Context& d, const Variable& a) { Variable b = a; for (int i = 0; i < 10; ++i) b = silu(d, b); return b; };
+      const auto body = [](Context& d, const Variable& a) {
+        Variable b = a;
+        for (int i = 0; i < 10; ++i) b = silu(d, b);
+        return b;
+      };
       h = again ? recompute(c, h, body) : body(c, h);
     }
     t.backward(c, sum(c, h));
@@ -93,7 +102,10 @@ TEST_F(TapeTest, RecomputationHoldsLessMemory) {
 TEST_F(TapeTest, AfterTheBackwardPassOnlyGradientsLive) {
   const Variable w = parameter({1, 2, 3});
   const uint64_t before = arena.live_bytes();
-  { const Variable y = sum(ctx, multiply(ctx, w, w)); tape.backward(ctx, y); }
+  {
+    const Variable y = sum(ctx, multiply(ctx, w, w));
+    tape.backward(ctx, y);
+  }
   EXPECT_EQ(arena.live_bytes() - before, 256u);
 }
 

@@ -15,12 +15,12 @@ namespace sedum {
 
 // Where the contributions to one variable's gradient gather.
 struct Gradient {
-  Tensor value;          // undefined until the first contribution; f32 for parameters of any type, else the variable's type
+  Tensor value;  // undefined until the first contribution; f32 for parameters of any type, else the variable's type
   DType dtype = DType::kF32;
   Shape shape;
   bool leaf = false;
-  std::string name;      // of a parameter
-  int pending = 0;       // uses on the tape that the backward pass has not gone back through yet
+  std::string name;                            // of a parameter
+  int pending = 0;                             // uses on the tape that the backward pass has not gone back through yet
   std::function<void(Gradient&)> on_complete;  // called once in a backward pass, when nothing can be added any more
 };
 
@@ -28,7 +28,8 @@ class Variable {
  public:
   Variable() = default;
   explicit Variable(Tensor value) : value_(std::move(value)) {}
-  Variable(Tensor value, std::shared_ptr<Gradient> gradient) : value_(std::move(value)), gradient_(std::move(gradient)) {}
+  Variable(Tensor value, std::shared_ptr<Gradient> gradient)
+      : value_(std::move(value)), gradient_(std::move(gradient)) {}
   static Variable parameter(Tensor value, std::string name);
 
   bool defined() const { return value_.defined(); }

@@ -190,6 +190,23 @@ void fast_backward(ThreadPool& pool, const AttentionKernels<T>& kernels, const A
 
 }  // namespace
 
+AttentionScratch attention_scratch(const AttentionShape& shape, std::span<const AttentionSegment> segments, bool backward) {
+  const AttentionKernels<float>* kernels = attention_kernels<float>();  // all of them hold f32
+  AttentionScratch need;
+  if (!kernels) return need;
+  int64_t each = 0, once = 0;
+  if (backward) {
+    for (const AttentionSegment& segment : segments) {
+      once += 2 * shape.num_heads * kernels->partial_size(shape, segment);
+      each = std::max(each, kernels->backward_scratch(shape, segment));
+    }
+  } else {
+    for (const QueryBlock& block : query_blocks(shape, segments))
+      each = std::max(each, kernels->forward_scratch(shape, block.end - block.begin));
+  }
+  return {size_t(each) * sizeof(float), size_t(once) * sizeof(float)};
+}
+
 template <class T>
 void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments,
                        const T* q, int64_t q_stride, const KeysValues& kv, T* out, int64_t out_stride,

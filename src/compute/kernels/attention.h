@@ -62,4 +62,10 @@ void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span
                         const T* dout, const T* q, int64_t q_stride, const KeysValues& kv, const T* out,
                         int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv);
 
+// What a call holds as working memory, which stays for the next: on each thread, and once more on the caller. For float and bf16.
+struct AttentionScratch {
+  size_t bytes_each = 0, bytes_once = 0;
+};
+AttentionScratch attention_scratch(const AttentionShape& shape, std::span<const AttentionSegment> segments, bool backward);
+
 }  // namespace sedum

@@ -18,9 +18,9 @@ enum class Isa {
 };
 
 const char* name(Isa isa);
-bool available(Isa isa);             // on this processor
-std::vector<Isa> available_isas();   // worst first
-Isa isa();                           // the one in force
+bool available(Isa isa);            // on this processor
+std::vector<Isa> available_isas();  // worst first
+Isa isa();                          // the one in force
 
 // Forces an instruction set for a scope (tests); not while kernels run.
 class ScopedIsa {

@@ -1,8 +1,8 @@
 #include "compute/kernels/isa.h"
 
-#include <gtest/gtest.h>
-
 #include <cstdlib>
+
+#include <gtest/gtest.h>
 
 namespace sedum {
 namespace {
@@ -28,8 +28,10 @@ TEST(Isa, ForcingWorksAndNests) {
 }
 
 TEST(Isa, EnvironmentIsHonoured) {
-  if (const char* wanted = std::getenv("SEDUM_ISA")) EXPECT_STREQ(name(isa()), wanted);
-  else EXPECT_EQ(isa(), available_isas().back());
+  if (const char* wanted = std::getenv("SEDUM_ISA"))
+    EXPECT_STREQ(name(isa()), wanted);
+  else
+    EXPECT_EQ(isa(), available_isas().back());
 }
 
 }  // namespace

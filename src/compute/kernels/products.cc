@@ -108,6 +108,10 @@ const char* name(Compute compute) {
   return "?";
 }
 
+ProductScratch scratch_of(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k) {
+  return kernels_of(isa()).scratch(threads, compute, product, m, n, k);
+}
+
 void product_nt(ThreadPool& pool, Compute compute, ConstMatrix x, ConstMatrix w, MutableMatrix y, bool accumulate) {
   multiply("product_nt", pool, compute, Product::kNT, x, w, y, accumulate);
 }
@@ -136,12 +140,16 @@ void product_packed(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, Muta
 }
 
 // A map is 4 KiB-aligned; sizes are rounded up to whole huge pages so that growth is rare.
+size_t product_scratch_size(size_t bytes) {
+  constexpr size_t page = size_t(2) << 20;
+  return (bytes + page - 1) / page * page;
+}
+
 std::byte* product_scratch(size_t bytes) {
   thread_local Buffer buffer;
-  constexpr size_t page = size_t(2) << 20;
   if (bytes > buffer.size()) {
     buffer = Buffer();  // the old one goes first
-    buffer = Buffer((bytes + page - 1) / page * page);
+    buffer = Buffer(product_scratch_size(bytes));
   }
   return buffer.as<std::byte>();
 }

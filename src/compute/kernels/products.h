@@ -41,9 +41,12 @@ struct MutableMatrix {
 
 // accumulate: add to what is there instead of overwriting it. Weights may be of any type that decode() reads, activations and
 // gradients f32 or bf16 (all f64 for finite differences). compute is kF32 or kBF16. Empty sizes are allowed; K = 0 gives zeros.
-void product_nt(ThreadPool& pool, Compute compute, ConstMatrix x, ConstMatrix w, MutableMatrix y, bool accumulate = false);
-void product_nn(ThreadPool& pool, Compute compute, ConstMatrix dy, ConstMatrix w, MutableMatrix dx, bool accumulate = false);
-void product_tn(ThreadPool& pool, Compute compute, ConstMatrix dy, ConstMatrix x, MutableMatrix dw, bool accumulate = false);
+void product_nt(ThreadPool& pool, Compute compute, ConstMatrix x, ConstMatrix w, MutableMatrix y,
+                bool accumulate = false);
+void product_nn(ThreadPool& pool, Compute compute, ConstMatrix dy, ConstMatrix w, MutableMatrix dx,
+                bool accumulate = false);
+void product_tn(ThreadPool& pool, Compute compute, ConstMatrix dy, ConstMatrix x, MutableMatrix dw,
+                bool accumulate = false);
 
 // W (N,K) repacked once into panels for the forward product. Quantised weights keep their bits.
 class PackedMatrix {

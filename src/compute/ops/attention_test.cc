@@ -1,8 +1,8 @@
 #include "compute/ops/attention.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -12,30 +12,34 @@
 namespace sedum::ops {
 namespace {
 
-Segments segments(std::vector<AttentionSegment> v) { return std::make_shared<const std::vector<AttentionSegment>>(std::move(v)); }
+Segments segments(std::vector<AttentionSegment> v) {
+  return std::make_shared<const std::vector<AttentionSegment>>(std::move(v));
+}
 
 using In = std::span<const Variable>;
 const AttentionShape kGrouped{.num_heads = 4, .num_key_value_heads = 2, .head_dim = 3, .scale = 0.5f};
 const Registered kCausal({"attention", {{7, 12}, {7, 6}, {7, 6}}, [](Context& c, In in) {
-  return attention(c, in[0], in[1], in[2], kGrouped, segments({{0, 4, 0, 4}, {4, 3, 4, 3}}));
-}});
+                            return attention(c, in[0], in[1], in[2], kGrouped, segments({{0, 4, 0, 4}, {4, 3, 4, 3}}));
+                          }});
 const Registered kCross({"attention", {{3, 12}, {5, 6}, {5, 6}}, [](Context& c, In in) {
-  AttentionShape shape = kGrouped;
-  shape.causal = false;
-  return attention(c, in[0], in[1], in[2], shape, segments({{0, 3, 0, 5}}));
-}});
+                           AttentionShape shape = kGrouped;
+                           shape.causal = false;
+                           return attention(c, in[0], in[1], in[2], shape, segments({{0, 3, 0, 5}}));
+                         }});
 const Registered kWindowCap({"attention", {{6, 12}, {6, 6}, {6, 6}}, [](Context& c, In in) {
-  AttentionShape shape = kGrouped;
-  shape.window = 2, shape.soft_cap = 3;
-  return attention(c, in[0], in[1], in[2], shape, segments({{0, 6, 0, 6}}));
-}});
+                               AttentionShape shape = kGrouped;
+                               shape.window = 2, shape.soft_cap = 3;
+                               return attention(c, in[0], in[1], in[2], shape, segments({{0, 6, 0, 6}}));
+                             }});
 
 Tensor table(Context& c, bool cosine) {
   Tensor t = c.empty(DType::kF64, {3, 2});
   for (int i = 0; i < 6; ++i) t.data<double>()[i] = cosine ? std::cos(0.3 * i) : std::sin(0.3 * i);
   return t;
 }
-const Registered kRope({"rope", {{3, 10}}, [](Context& c, In in) { return rope(c, in[0], table(c, true), table(c, false), 5); }});
+const Registered kRope({"rope", {{3, 10}}, [](Context& c, In in) {
+                          return rope(c, in[0], table(c, true), table(c, false), 5);
+                        }});
 
 // Fused attention against softmax(q kᵀ) v written out, one head.
 TEST(Attention, IsItsUnfusedDefinition) {
@@ -56,13 +60,15 @@ TEST(Attention, IsItsUnfusedDefinition) {
     double sum = 0;
     for (int64_t j = 0; j <= i; ++j) {
       double score = 0;
-      for (int64_t c = 0; c < d; ++c) score += double(q.value().data<float>()[i * d + c]) * k.value().data<float>()[j * d + c];
+      for (int64_t c = 0; c < d; ++c)
+        score += double(q.value().data<float>()[i * d + c]) * k.value().data<float>()[j * d + c];
       sum += p[size_t(j)] = std::exp(0.4 * score);
     }
     for (int64_t c = 0; c < d; ++c) {
       double expected = 0;
       for (int64_t j = 0; j <= i; ++j) expected += p[size_t(j)] / sum * v.value().data<float>()[j * d + c];
-      EXPECT_NEAR(out.value().data<float>()[i * d + c], expected, 40 * 1.2e-7);  // 8 + 9 products and an exp, values of size one
+      EXPECT_NEAR(out.value().data<float>()[i * d + c], expected,
+                  40 * 1.2e-7);  // 8 + 9 products and an exp, values of size one
     }
   }
 }

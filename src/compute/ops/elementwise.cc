@@ -9,14 +9,18 @@ Variable add(Context& ctx, const Variable& a, const Variable& b) {
   check_same_shape("add", a, b);
   Tensor y = ctx.empty(a.dtype(), a.shape());
   if (ctx.runs())
-    with_type("add", a.dtype(), [&]<class T>(T) { sedum::add<T>(*ctx.pool, a.value().data<T>(), b.value().data<T>(), y.count(), y.data<T>()); });
+    with_type("add", a.dtype(), [&]<class T>(T) {
+      sedum::add<T>(*ctx.pool, a.value().data<T>(), b.value().data<T>(), y.count(), y.data<T>());
+    });
   return record(ctx, "add", {&a, &b}, y, [](BackwardPass& pass) {
     for (const size_t input : {0, 1})
       if (pass.wants(input)) {
         // A copy of its own: later contributions are added in place.
         Tensor dx = pass.context().empty(pass.gradient().dtype(), pass.gradient().shape());
         if (pass.context().runs())
-          with_type("add", dx.dtype(), [&]<class T>(T) { sedum::scale<T>(*pass.context().pool, pass.gradient().data<T>(), 1, dx.count(), dx.data<T>()); });
+          with_type("add", dx.dtype(), [&]<class T>(T) {
+            sedum::scale<T>(*pass.context().pool, pass.gradient().data<T>(), 1, dx.count(), dx.data<T>());
+          });
         pass.add(input, dx);
       }
   });
@@ -26,7 +30,9 @@ Variable multiply(Context& ctx, const Variable& a, const Variable& b) {
   check_same_shape("multiply", a, b);
   Tensor y = ctx.empty(a.dtype(), a.shape());
   if (ctx.runs())
-    with_type("multiply", a.dtype(), [&]<class T>(T) { sedum::multiply<T>(*ctx.pool, a.value().data<T>(), b.value().data<T>(), y.count(), y.data<T>()); });
+    with_type("multiply", a.dtype(), [&]<class T>(T) {
+      sedum::multiply<T>(*ctx.pool, a.value().data<T>(), b.value().data<T>(), y.count(), y.data<T>());
+    });
   return record(ctx, "multiply", {&a, &b}, y, [av = a.value(), bv = b.value()](BackwardPass& pass) {
     for (const size_t input : {0, 1}) {
       if (!pass.wants(input)) continue;
@@ -34,7 +40,8 @@ Variable multiply(Context& ctx, const Variable& a, const Variable& b) {
       Tensor dx = pass.context().empty(other.dtype(), other.shape());
       if (pass.context().runs())
         with_type("multiply", dx.dtype(), [&]<class T>(T) {
-          sedum::multiply<T>(*pass.context().pool, pass.gradient().data<T>(), other.data<T>(), dx.count(), dx.data<T>());
+          sedum::multiply<T>(*pass.context().pool, pass.gradient().data<T>(), other.data<T>(), dx.count(),
+                             dx.data<T>());
         });
       pass.add(input, dx);
     }
@@ -43,18 +50,24 @@ Variable multiply(Context& ctx, const Variable& a, const Variable& b) {
 
 Variable scale(Context& ctx, const Variable& x, float factor) {
   Tensor y = ctx.empty(x.dtype(), x.shape());
-  if (ctx.runs()) with_type("scale", x.dtype(), [&]<class T>(T) { sedum::scale<T>(*ctx.pool, x.value().data<T>(), factor, y.count(), y.data<T>()); });
+  if (ctx.runs())
+    with_type("scale", x.dtype(),
+              [&]<class T>(T) { sedum::scale<T>(*ctx.pool, x.value().data<T>(), factor, y.count(), y.data<T>()); });
   return record(ctx, "scale", {&x}, y, [factor](BackwardPass& pass) {
     Tensor dx = pass.context().empty(pass.gradient().dtype(), pass.gradient().shape());
     if (pass.context().runs())
-      with_type("scale", dx.dtype(), [&]<class T>(T) { sedum::scale<T>(*pass.context().pool, pass.gradient().data<T>(), factor, dx.count(), dx.data<T>()); });
+      with_type("scale", dx.dtype(), [&]<class T>(T) {
+        sedum::scale<T>(*pass.context().pool, pass.gradient().data<T>(), factor, dx.count(), dx.data<T>());
+      });
     pass.add(0, dx);
   });
 }
 
 Variable silu(Context& ctx, const Variable& x) {
   Tensor y = ctx.empty(x.dtype(), x.shape());
-  if (ctx.runs()) with_type("silu", x.dtype(), [&]<class T>(T) { silu_forward<T>(*ctx.pool, x.value().data<T>(), y.count(), y.data<T>()); });
+  if (ctx.runs())
+    with_type("silu", x.dtype(),
+              [&]<class T>(T) { silu_forward<T>(*ctx.pool, x.value().data<T>(), y.count(), y.data<T>()); });
   return record(ctx, "silu", {&x}, y, [xv = x.value()](BackwardPass& pass) {
     Tensor dx = pass.context().empty(xv.dtype(), xv.shape());
     if (pass.context().runs())
@@ -69,12 +82,15 @@ Variable swiglu(Context& ctx, const Variable& gate, const Variable& up) {
   check_same_shape("swiglu", gate, up);
   Tensor y = ctx.empty(gate.dtype(), gate.shape());
   if (ctx.runs())
-    with_type("swiglu", y.dtype(), [&]<class T>(T) { swiglu_forward<T>(*ctx.pool, gate.value().data<T>(), up.value().data<T>(), y.count(), y.data<T>()); });
+    with_type("swiglu", y.dtype(), [&]<class T>(T) {
+      swiglu_forward<T>(*ctx.pool, gate.value().data<T>(), up.value().data<T>(), y.count(), y.data<T>());
+    });
   return record(ctx, "swiglu", {&gate, &up}, y, [g = gate.value(), u = up.value()](BackwardPass& pass) {
     Tensor dg = pass.context().empty(g.dtype(), g.shape()), du = pass.context().empty(u.dtype(), u.shape());
     if (pass.context().runs())
       with_type("swiglu", g.dtype(), [&]<class T>(T) {
-        swiglu_backward<T>(*pass.context().pool, pass.gradient().data<T>(), g.data<T>(), u.data<T>(), g.count(), dg.data<T>(), du.data<T>());
+        swiglu_backward<T>(*pass.context().pool, pass.gradient().data<T>(), g.data<T>(), u.data<T>(), g.count(),
+                           dg.data<T>(), du.data<T>());
       });
     if (pass.wants(0)) pass.add(0, dg);
     if (pass.wants(1)) pass.add(1, du);
@@ -83,7 +99,8 @@ Variable swiglu(Context& ctx, const Variable& gate, const Variable& up) {
 
 Variable reshape(Context& ctx, const Variable& x, const Shape& shape) {
   // The gradient is the same numbers under the old shape: BackwardPass::add reshapes. It is this operator's own by then.
-  return record(ctx, "reshape", {&x}, x.value().reshape(shape), [](BackwardPass& pass) { pass.add(0, pass.gradient()); });
+  return record(ctx, "reshape", {&x}, x.value().reshape(shape),
+                [](BackwardPass& pass) { pass.add(0, pass.gradient()); });
 }
 
 Variable sum(Context& ctx, const Variable& x) {

@@ -5,12 +5,12 @@
 
 namespace sedum::ops {
 
-Variable add(Context& ctx, const Variable& a, const Variable& b);            // same shapes
-Variable multiply(Context& ctx, const Variable& a, const Variable& b);       // same shapes
+Variable add(Context& ctx, const Variable& a, const Variable& b);       // same shapes
+Variable multiply(Context& ctx, const Variable& a, const Variable& b);  // same shapes
 Variable scale(Context& ctx, const Variable& x, float factor);
 Variable silu(Context& ctx, const Variable& x);
-Variable swiglu(Context& ctx, const Variable& gate, const Variable& up);     // silu(gate) · up, fused
-Variable reshape(Context& ctx, const Variable& x, const Shape& shape);       // a view
-Variable sum(Context& ctx, const Variable& x);                               // of all values, a scalar; adds in double
+Variable swiglu(Context& ctx, const Variable& gate, const Variable& up);  // silu(gate) · up, fused
+Variable reshape(Context& ctx, const Variable& x, const Shape& shape);    // a view
+Variable sum(Context& ctx, const Variable& x);                            // of all values, a scalar; adds in double
 
 }  // namespace sedum::ops

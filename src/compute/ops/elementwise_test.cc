@@ -16,7 +16,9 @@ const Registered kSquare({"multiply", {{5}}, [](Context& c, In in) { return mult
 const Registered kScale({"scale", {{4, 3}}, [](Context& c, In in) { return scale(c, in[0], -0.5f); }});
 const Registered kSilu({"silu", {{3, 4}}, [](Context& c, In in) { return silu(c, in[0]); }});
 const Registered kSwiglu({"swiglu", {{3, 5}, {3, 5}}, [](Context& c, In in) { return swiglu(c, in[0], in[1]); }});
-const Registered kReshape({"reshape", {{3, 4}}, [](Context& c, In in) { return reshape(c, multiply(c, in[0], in[0]), {2, 6}); }});
+const Registered kReshape({"reshape", {{3, 4}}, [](Context& c, In in) {
+                             return reshape(c, multiply(c, in[0], in[0]), {2, 6});
+                           }});
 const Registered kSum({"sum", {{3, 4}}, [](Context& c, In in) { return sum(c, multiply(c, in[0], in[0])); }});
 
 struct Elementwise : ::testing::Test {

@@ -11,9 +11,15 @@ namespace {
 Ids ids(std::vector<int32_t> v) { return std::make_shared<const std::vector<int32_t>>(std::move(v)); }
 
 using In = std::span<const Variable>;
-const Registered kEmbedding({"embedding", {{6, 4}}, [](Context& c, In in) { return embedding(c, in[0], ids({5, 0, 5, 2})); }});
-const Registered kSelect({"select_rows", {{5, 3}}, [](Context& c, In in) { return select_rows(c, in[0], ids({0, 3, 4})); }});
-const Registered kSelectNone({"select_rows", {{2, 3}}, [](Context& c, In in) { return select_rows(c, in[0], ids({})); }});
+const Registered kEmbedding({"embedding", {{6, 4}}, [](Context& c, In in) {
+                               return embedding(c, in[0], ids({5, 0, 5, 2}));
+                             }});
+const Registered kSelect({"select_rows", {{5, 3}}, [](Context& c, In in) {
+                            return select_rows(c, in[0], ids({0, 3, 4}));
+                          }});
+const Registered kSelectNone({"select_rows", {{2, 3}}, [](Context& c, In in) {
+                                return select_rows(c, in[0], ids({}));
+                              }});
 
 TEST(Embedding, UnknownIdsAreRefused) {
   ThreadPool pool(1);

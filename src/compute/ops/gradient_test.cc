@@ -1,11 +1,11 @@
 // Every operator's backward pass against central differences in double.
 
-#include <gtest/gtest.h>
-
 #include <cmath>
 #include <filesystem>
 #include <regex>
 #include <set>
+
+#include <gtest/gtest.h>
 
 #include "base/file.h"
 #include "base/random.h"

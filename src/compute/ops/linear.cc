@@ -13,21 +13,30 @@ void check_linear(const char* op, const Variable& x, const Weight& weight, const
   check(weight.stored.shape().rank() == 2, op, "the weight " + weight.stored.shape().text() + " is no matrix");
   check(x.shape().rank() >= 1 && x.shape()[-1] == weight.in_features(), op,
         "x " + x.shape().text() + " does not fit the weight " + weight.stored.shape().text());
-  check(!bias || bias->shape() == Shape{weight.out_features()}, op, "the bias does not fit the weight " + weight.stored.shape().text());
+  check(!bias || bias->shape() == Shape{weight.out_features()}, op,
+        "the bias does not fit the weight " + weight.stored.shape().text());
   check_contiguous(op, x.value());
 }
 
 void add_bias(Context& ctx, const Variable* bias, Tensor& y) {
-  if (!bias) return;
+  if (!bias || !ctx.runs()) return;
   with_type("linear", y.dtype(), [&]<class T>(T) {
     add_row_vector<T>(*ctx.pool, y.data<T>(), statistics<T>(bias->value()), y.shape().rows(), y.size(-1), y.data<T>());
   });
 }
 
+void scale_by(Context& ctx, float factor, Tensor& t) {
+  if (!ctx.runs()) return;
+  with_type("lora_linear", t.dtype(),
+            [&]<class T>(T) { sedum::scale<T>(*ctx.pool, t.data<T>(), factor, t.count(), t.data<T>()); });
+}
+
 void forward(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, Tensor& y) {
   const bool packed = weight.packed && !ctx.tape && weight.packed->compute() == ctx.compute;
-  if (packed) product_packed(*ctx.pool, matrix(x.value()), *weight.packed, mutable_matrix(y));
-  else product_nt(*ctx.pool, product_compute(ctx), matrix(x.value()), matrix(weight.stored.value()), mutable_matrix(y));
+  if (!packed)
+    product_nt(ctx, product_compute(ctx), x.value(), weight.stored.value(), y);
+  else if (ctx.runs())
+    product_packed(*ctx.pool, matrix(x.value()), *weight.packed, mutable_matrix(y));
   add_bias(ctx, bias, y);
 }
 
@@ -36,13 +45,14 @@ void backward_parameters(BackwardPass& pass, const Tensor& x) {
   Context& ctx = pass.context();
   if (pass.wants(1)) {
     auto [dw, accumulate] = pass.target(1);
-    if (ctx.runs()) product_tn(*ctx.pool, product_compute(ctx), matrix(pass.gradient()), matrix(x), mutable_matrix(dw), accumulate);
+    product_tn(ctx, product_compute(ctx), pass.gradient(), x, dw, accumulate);
   }
   if (pass.wants(2)) {
     Tensor db = pass.sum(2);
     if (ctx.runs())
       with_type("linear", x.dtype(), [&]<class T>(T) {
-        add_column_sums<T>(*ctx.pool, pass.gradient().data<T>(), pass.gradient().shape().rows(), pass.gradient().size(-1), statistics<T>(db));
+        add_column_sums<T>(*ctx.pool, pass.gradient().data<T>(), pass.gradient().shape().rows(),
+                           pass.gradient().size(-1), statistics<T>(db));
       });
   }
 }
@@ -51,7 +61,7 @@ void backward_data(BackwardPass& pass, const Tensor& weight) {
   if (!pass.wants(0)) return;
   Context& ctx = pass.context();
   auto [dx, accumulate] = pass.target(0);
-  if (ctx.runs()) product_nn(*ctx.pool, product_compute(ctx), matrix(pass.gradient()), matrix(weight), mutable_matrix(dx), accumulate);
+  product_nn(ctx, product_compute(ctx), pass.gradient(), weight, dx, accumulate);
 }
 
 }  // namespace
@@ -59,53 +69,54 @@ void backward_data(BackwardPass& pass, const Tensor& weight) {
 Variable linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias) {
   check_linear("linear", x, weight, bias);
   Tensor y = ctx.empty(x.dtype(), with_last(x.shape(), weight.out_features()));
-  if (ctx.runs()) forward(ctx, x, weight, bias, y);
+  forward(ctx, x, weight, bias, y);
   const Variable none;
-  return record(ctx, "linear", {&x, &weight.stored, bias ? bias : &none}, y, [xv = x.value(), w = weight.stored.value()](BackwardPass& pass) {
-    backward_parameters(pass, xv);
-    backward_data(pass, w);
-  });
+  return record(ctx, "linear", {&x, &weight.stored, bias ? bias : &none}, y,
+                [xv = x.value(), w = weight.stored.value()](BackwardPass& pass) {
+                  backward_parameters(pass, xv);
+                  backward_data(pass, w);
+                });
 }
 
-Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, const Variable& a, const Variable& b, float factor) {
+Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, const Variable& a,
+                     const Variable& b, float factor) {
   check_linear("lora_linear", x, weight, bias);
   const int64_t rank = a.shape()[0];
-  check(a.shape() == Shape{rank, weight.in_features()} && b.shape() == Shape{weight.out_features(), rank}, "lora_linear",
-        "A " + a.shape().text() + " and B " + b.shape().text() + " do not fit the weight " + weight.stored.shape().text());
+  check(a.shape() == Shape{rank, weight.in_features()} && b.shape() == Shape{weight.out_features(), rank},
+        "lora_linear",
+        "A " + a.shape().text() + " and B " + b.shape().text() + " do not fit the weight " +
+            weight.stored.shape().text());
   Tensor y = ctx.empty(x.dtype(), with_last(x.shape(), weight.out_features()));
   Tensor u = ctx.empty(x.dtype(), with_last(x.shape(), rank));  // factor · x · Aᵀ
   const Compute compute = product_compute(ctx);
-  if (ctx.runs()) {
-    forward(ctx, x, weight, bias, y);
-    product_nt(*ctx.pool, compute, matrix(x.value()), matrix(a.value()), mutable_matrix(u));
-    with_type("lora_linear", u.dtype(), [&]<class T>(T) { sedum::scale<T>(*ctx.pool, u.data<T>(), factor, u.count(), u.data<T>()); });
-    product_nt(*ctx.pool, compute, matrix(u), matrix(b.value()), mutable_matrix(y), true);
-  }
+  forward(ctx, x, weight, bias, y);
+  product_nt(ctx, compute, x.value(), a.value(), u);
+  scale_by(ctx, factor, u);
+  product_nt(ctx, compute, u, b.value(), y, true);
   const Variable none;
   return record(ctx, "lora_linear", {&x, &weight.stored, bias ? bias : &none, &a, &b}, y,
-                [xv = x.value(), w = weight.stored.value(), av = a.value(), bv = b.value(), u, factor, compute](BackwardPass& pass) {
-    Context& c = pass.context();
-    const Tensor& dy = pass.gradient();
-    backward_parameters(pass, xv);
-    if (pass.wants(4)) {  // dB = dyᵀ · u
-      auto [db, accumulate] = pass.target(4);
-      if (c.runs()) product_tn(*c.pool, compute, matrix(dy), matrix(u), mutable_matrix(db), accumulate);
-    }
-    Tensor du = c.empty(u.dtype(), u.shape());  // factor · dy · B
-    if (c.runs()) {
-      product_nn(*c.pool, compute, matrix(dy), matrix(bv), mutable_matrix(du));
-      with_type("lora_linear", du.dtype(), [&]<class T>(T) { sedum::scale<T>(*c.pool, du.data<T>(), factor, du.count(), du.data<T>()); });
-    }
-    if (pass.wants(3)) {  // dA = duᵀ · x
-      auto [da, accumulate] = pass.target(3);
-      if (c.runs()) product_tn(*c.pool, compute, matrix(du), matrix(xv), mutable_matrix(da), accumulate);
-    }
-    backward_data(pass, w);
-    if (pass.wants(0)) {  // dx += du · A
-      auto [dx, accumulate] = pass.target(0);
-      if (c.runs()) product_nn(*c.pool, compute, matrix(du), matrix(av), mutable_matrix(dx), accumulate);
-    }
-  });
+                [xv = x.value(), w = weight.stored.value(), av = a.value(), bv = b.value(), u, factor,
+                 compute](BackwardPass& pass) {
+                  Context& c = pass.context();
+                  const Tensor& dy = pass.gradient();
+                  backward_parameters(pass, xv);
+                  if (pass.wants(4)) {  // dB = dyᵀ · u
+                    auto [db, accumulate] = pass.target(4);
+                    product_tn(c, compute, dy, u, db, accumulate);
+                  }
+                  Tensor du = c.empty(u.dtype(), u.shape());  // factor · dy · B
+                  product_nn(c, compute, dy, bv, du);
+                  scale_by(c, factor, du);
+                  if (pass.wants(3)) {  // dA = duᵀ · x
+                    auto [da, accumulate] = pass.target(3);
+                    product_tn(c, compute, du, xv, da, accumulate);
+                  }
+                  backward_data(pass, w);
+                  if (pass.wants(0)) {  // dx += du · A
+                    auto [dx, accumulate] = pass.target(0);
+                    product_nn(c, compute, du, av, dx, accumulate);
+                  }
+                });
 }
 
 }  // namespace sedum::ops

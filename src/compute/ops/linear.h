@@ -21,6 +21,7 @@ Variable linear(Context& ctx, const Variable& x, const Weight& weight, const Var
 
 // y = x · Wᵀ + bias + factor · (x · Aᵀ) · Bᵀ with A (r,K), B (N,r): the sum of three linear() in one pass over y.
 // Hu et al.: "LoRA: Low-Rank Adaptation of Large Language Models", 2021; factor is lora_alpha / r.
-Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, const Variable& a, const Variable& b, float factor);
+Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, const Variable& a,
+                     const Variable& b, float factor);
 
 }  // namespace sedum::ops

@@ -11,11 +11,15 @@ namespace sedum::ops {
 namespace {
 
 using In = std::span<const Variable>;
-const Registered kLinear({"linear", {{5, 4}, {3, 4}, {3}}, [](Context& c, In in) { return linear(c, in[0], {in[1], nullptr}, &in[2]); }});
-const Registered kLinearNoBias({"linear", {{2, 2, 4}, {3, 4}}, [](Context& c, In in) { return linear(c, in[0], {in[1], nullptr}); }});
+const Registered kLinear({"linear", {{5, 4}, {3, 4}, {3}}, [](Context& c, In in) {
+                            return linear(c, in[0], {in[1], nullptr}, &in[2]);
+                          }});
+const Registered kLinearNoBias({"linear", {{2, 2, 4}, {3, 4}}, [](Context& c, In in) {
+                                  return linear(c, in[0], {in[1], nullptr});
+                                }});
 const Registered kLora({"lora_linear", {{5, 4}, {3, 4}, {3}, {2, 4}, {3, 2}}, [](Context& c, In in) {
-  return lora_linear(c, in[0], {in[1], nullptr}, &in[2], in[3], in[4], 0.5f);
-}});
+                          return lora_linear(c, in[0], {in[1], nullptr}, &in[2], in[3], in[4], 0.5f);
+                        }});
 
 struct Linear : ::testing::Test {
   ThreadPool pool{2};
@@ -30,7 +34,8 @@ struct Linear : ::testing::Test {
 };
 
 TEST_F(Linear, LoraIsItsUnfusedDefinition) {
-  const Variable x = normal({6, 40}, 0), w = normal({24, 40}, 1), bias = normal({24}, 2), a = normal({4, 40}, 3), b = normal({24, 4}, 4);
+  const Variable x = normal({6, 40}, 0), w = normal({24, 40}, 1), bias = normal({24}, 2), a = normal({4, 40}, 3),
+                 b = normal({24, 4}, 4);
   const Variable fused = lora_linear(ctx, x, {w, nullptr}, &bias, a, b, 2);
   const Variable low = linear(ctx, linear(ctx, x, {a, nullptr}), {b, nullptr});
   const Variable plain = add(ctx, linear(ctx, x, {w, nullptr}, &bias), scale(ctx, low, 2));
@@ -39,9 +44,11 @@ TEST_F(Linear, LoraIsItsUnfusedDefinition) {
 }
 
 TEST_F(Linear, BeforeTrainingLoraChangesNothing) {
-  const Variable x = normal({3, 8}, 0), w = normal({5, 8}, 1), a = normal({2, 8}, 2), b(Tensor::zeros(arena, DType::kF32, {5, 2}));
+  const Variable x = normal({3, 8}, 0), w = normal({5, 8}, 1), a = normal({2, 8}, 2),
+                 b(Tensor::zeros(arena, DType::kF32, {5, 2}));
   const Variable with = lora_linear(ctx, x, {w, nullptr}, nullptr, a, b, 16), without = linear(ctx, x, {w, nullptr});
-  for (int64_t i = 0; i < with.value().count(); ++i) EXPECT_EQ(with.value().data<float>()[i], without.value().data<float>()[i]);
+  for (int64_t i = 0; i < with.value().count(); ++i)
+    EXPECT_EQ(with.value().data<float>()[i], without.value().data<float>()[i]);
 }
 
 TEST_F(Linear, MisuseNamesTheShapes) {

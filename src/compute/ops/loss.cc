@@ -11,9 +11,11 @@ namespace {
 constexpr int64_t kChunkBytes = 32 << 20;  // of logits at a time
 
 void check_labels(const char* op, const Ids& labels, int64_t rows, int64_t vocabulary) {
-  check(int64_t(labels->size()) == rows, op, std::to_string(labels->size()) + " labels for " + std::to_string(rows) + " rows");
+  check(int64_t(labels->size()) == rows, op,
+        std::to_string(labels->size()) + " labels for " + std::to_string(rows) + " rows");
   for (const int32_t label : *labels)
-    check(label == kIgnored || (label >= 0 && label < vocabulary), op, "label " + std::to_string(label) + " is not below " + std::to_string(vocabulary));
+    check(label == kIgnored || (label >= 0 && label < vocabulary), op,
+          "label " + std::to_string(label) + " is not below " + std::to_string(vocabulary));
 }
 
 template <class T>
@@ -24,8 +26,10 @@ double total(const T* values, int64_t n) {
 }
 
 void store_scalar(Tensor& y, double value) {
-  if (y.dtype() == DType::kF64) *y.data<double>() = value;
-  else *y.data<float>() = float(value);
+  if (y.dtype() == DType::kF64)
+    *y.data<double>() = value;
+  else
+    *y.data<float>() = float(value);
 }
 
 double load_scalar(const Tensor& y) { return y.dtype() == DType::kF64 ? *y.data<double>() : double(*y.data<float>()); }
@@ -35,7 +39,8 @@ DType statistic_type(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : 
 // t · s, in place where s is not 1.
 void scale_by(Context& ctx, Tensor& t, double s) {
   if (!ctx.runs() || s == 1) return;
-  with_type("cross_entropy", t.dtype(), [&]<class T>(T) { sedum::scale<T>(*ctx.pool, t.data<T>(), float(s), t.count(), t.data<T>()); });
+  with_type("cross_entropy", t.dtype(),
+            [&]<class T>(T) { sedum::scale<T>(*ctx.pool, t.data<T>(), float(s), t.count(), t.data<T>()); });
 }
 
 }  // namespace
@@ -43,11 +48,13 @@ void scale_by(Context& ctx, Tensor& t, double s) {
 Variable cross_entropy(Context& ctx, const Variable& logits, const Ids& labels, float factor) {
   const int64_t rows = logits.shape().rows(), vocabulary = logits.shape()[-1];
   check_labels("cross_entropy", labels, rows, vocabulary);
-  Tensor y = ctx.empty(statistic_type(logits.dtype()), {}), losses = ctx.empty(y.dtype(), {rows}), gradient = ctx.empty(logits.dtype(), logits.shape());
+  Tensor y = ctx.empty(statistic_type(logits.dtype()), {}), losses = ctx.empty(y.dtype(), {rows}),
+         gradient = ctx.empty(logits.dtype(), logits.shape());
   if (ctx.runs())
     with_type("cross_entropy", logits.dtype(), [&]<class T>(T) {
       std::copy_n(logits.value().data<T>(), logits.value().count(), gradient.data<T>());
-      sedum::cross_entropy<T>(*ctx.pool, gradient.data<T>(), labels->data(), factor, rows, vocabulary, statistics<T>(losses), false);
+      sedum::cross_entropy<T>(*ctx.pool, gradient.data<T>(), labels->data(), factor, rows, vocabulary,
+                              statistics<T>(losses), false);
       store_scalar(y, total(statistics<T>(losses), rows) * factor);
     });
   return record(ctx, "cross_entropy", {&logits}, y, [gradient](BackwardPass& pass) mutable {
@@ -56,7 +63,8 @@ Variable cross_entropy(Context& ctx, const Variable& logits, const Ids& labels, 
   });
 }
 
-Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& weight, const Ids& labels, float factor, std::vector<float>* losses) {
+Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& weight, const Ids& labels, float factor,
+                            std::vector<float>* losses) {
   check(hidden.shape()[-1] == weight.in_features(), "cross_entropy_head",
         "hidden " + hidden.shape().text() + " does not fit the weight " + weight.stored.shape().text());
   const int64_t vocabulary = weight.out_features(), all_rows = hidden.shape().rows();
@@ -72,26 +80,30 @@ Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& 
   const bool wants_x = recording(ctx, {&hidden}), wants_w = recording(ctx, {&weight.stored});
   const DType statistic = statistic_type(hidden.dtype());
   Tensor y = ctx.empty(statistic, {}), each = ctx.empty(statistic, {count});
-  Tensor dx = wants_x ? ctx.empty(x.dtype(), x.shape()) : Tensor(), dw = wants_w ? ctx.empty(statistic, weight.stored.shape()) : Tensor();
-  const int64_t chunk = std::clamp<int64_t>(kChunkBytes / int64_t(row_bytes(statistic, vocabulary)), 1, std::max<int64_t>(count, 1));
+  Tensor dx = wants_x ? ctx.empty(x.dtype(), x.shape()) : Tensor(),
+         dw = wants_w ? ctx.empty(statistic, weight.stored.shape()) : Tensor();
+  const int64_t chunk =
+      std::clamp<int64_t>(kChunkBytes / int64_t(row_bytes(statistic, vocabulary)), 1, std::max<int64_t>(count, 1));
   const Compute compute = ctx.compute == Compute::kInt8 ? Compute::kBF16 : ctx.compute;
   {
     Tensor logits = ctx.empty(statistic, {chunk, vocabulary});
-    for (int64_t begin = 0; begin < count && ctx.runs(); begin += chunk) {
+    for (int64_t begin = 0; begin < count && (ctx.runs() || begin == 0); begin += chunk) {
       const int64_t n = std::min(chunk, count - begin);
       Tensor part = x.value().slice(0, begin, begin + n), some = logits.slice(0, 0, n);
-      if (weight.packed && !wants_x && !wants_w && weight.packed->compute() == ctx.compute)
+      if (ctx.runs() && weight.packed && !wants_x && !wants_w && weight.packed->compute() == ctx.compute)
         product_packed(*ctx.pool, matrix(part), *weight.packed, mutable_matrix(some));
       else
-        product_nt(*ctx.pool, compute, matrix(part), matrix(weight.stored.value()), mutable_matrix(some));
-      with_statistic(statistic, [&]<class T>(T) {
-        sedum::cross_entropy<T>(*ctx.pool, some.data<T>(), kept.data() + begin, factor, n, vocabulary, each.data<T>() + begin, !wants_x && !wants_w);
-      });
+        product_nt(ctx, compute, part, weight.stored.value(), some);
+      if (ctx.runs())
+        with_statistic(statistic, [&]<class T>(T) {
+          sedum::cross_entropy<T>(*ctx.pool, some.data<T>(), kept.data() + begin, factor, n, vocabulary,
+                                  each.data<T>() + begin, !wants_x && !wants_w);
+        });
       if (wants_x) {
         Tensor dpart = dx.slice(0, begin, begin + n);
-        product_nn(*ctx.pool, compute, matrix(some), matrix(weight.stored.value()), mutable_matrix(dpart));
+        product_nn(ctx, compute, some, weight.stored.value(), dpart);
       }
-      if (wants_w) product_tn(*ctx.pool, compute, matrix(some), matrix(part), mutable_matrix(dw), begin > 0);
+      if (wants_w) product_tn(ctx, compute, some, part, dw, begin > 0);
     }
   }
   if (ctx.runs()) {

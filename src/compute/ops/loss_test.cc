@@ -1,8 +1,8 @@
 #include "compute/ops/loss.h"
 
-#include <gtest/gtest.h>
-
 #include <cmath>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 #include "base/random.h"
@@ -14,10 +14,12 @@ namespace {
 Ids ids(std::vector<int32_t> v) { return std::make_shared<const std::vector<int32_t>>(std::move(v)); }
 
 using In = std::span<const Variable>;
-const Registered kPlain({"cross_entropy", {{4, 6}}, [](Context& c, In in) { return cross_entropy(c, in[0], ids({1, kIgnored, 5, 0}), 0.25f); }});
+const Registered kPlain({"cross_entropy", {{4, 6}}, [](Context& c, In in) {
+                           return cross_entropy(c, in[0], ids({1, kIgnored, 5, 0}), 0.25f);
+                         }});
 const Registered kHead({"cross_entropy_head", {{4, 3}, {6, 3}}, [](Context& c, In in) {
-  return cross_entropy_head(c, in[0], {in[1], nullptr}, ids({1, kIgnored, 5, 0}), 0.25f);
-}});
+                          return cross_entropy_head(c, in[0], {in[1], nullptr}, ids({1, kIgnored, 5, 0}), 0.25f);
+                        }});
 
 struct Loss : ::testing::Test {
   ThreadPool pool{2};
@@ -44,7 +46,8 @@ TEST_F(Loss, HeadIsItsUnfusedDefinition) {
   const Tensor dx = std::exchange(x.gradient(), {}), dw = std::exchange(w.gradient(), {});
   const Variable plain = cross_entropy(ctx, linear(ctx, x, {w, nullptr}), ids(labels), 0.01f);
   tape.backward(ctx, plain);
-  EXPECT_NEAR(*fused.value().data<float>(), *plain.value().data<float>(), 1e-5 * std::abs(*plain.value().data<float>()));
+  EXPECT_NEAR(*fused.value().data<float>(), *plain.value().data<float>(),
+              1e-5 * std::abs(*plain.value().data<float>()));
   // Sums over the vocabulary (dx) and over the rows (dw) of numbers below 0.01 · |w|, 0.01 · |x|.
   for (int64_t i = 0; i < dx.count(); ++i) ASSERT_NEAR(dx.data<float>()[i], x.gradient().data<float>()[i], 1e-6);
   for (int64_t i = 0; i < dw.count(); ++i) ASSERT_NEAR(dw.data<float>()[i], w.gradient().data<float>()[i], 1e-6);

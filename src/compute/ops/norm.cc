@@ -7,7 +7,8 @@ namespace sedum::ops {
 
 Variable rms_norm(Context& ctx, const Variable& x, const Variable& weight, float eps) {
   const int64_t rows = x.shape().rows(), cols = x.shape()[-1];
-  check(weight.shape() == Shape{cols}, "rms_norm", "weight " + weight.shape().text() + " does not fit x " + x.shape().text());
+  check(weight.shape() == Shape{cols}, "rms_norm",
+        "weight " + weight.shape().text() + " does not fit x " + x.shape().text());
   check_contiguous("rms_norm", x.value());
   const DType statistic = x.dtype() == DType::kF64 ? DType::kF64 : DType::kF32;
   Tensor y = ctx.empty(x.dtype(), x.shape());
@@ -17,29 +18,34 @@ Variable rms_norm(Context& ctx, const Variable& x, const Variable& weight, float
       rms_norm_forward<T>(*ctx.pool, x.value().data<T>(), statistics<T>(weight.value()), eps, rows, cols, y.data<T>(),
                           inverse.defined() ? statistics<T>(inverse) : nullptr);
     });
-  return record(ctx, "rms_norm", {&x, &weight}, y, [xv = x.value(), w = weight.value(), inverse, rows, cols](BackwardPass& pass) {
-    Context& c = pass.context();
-    Tensor dx = c.empty(xv.dtype(), xv.shape());
-    Tensor dw = pass.wants(1) ? pass.sum(1) : Tensor();
-    if (c.runs())
-      with_type("rms_norm", xv.dtype(), [&]<class T>(T) {
-        rms_norm_backward<T>(*c.pool, pass.gradient().data<T>(), xv.data<T>(), statistics<T>(w), statistics<T>(inverse), rows, cols, dx.data<T>(),
-                             dw.defined() ? statistics<T>(dw) : nullptr);
-      });
-    if (pass.wants(0)) pass.add(0, dx);
-  });
+  return record(ctx, "rms_norm", {&x, &weight}, y,
+                [xv = x.value(), w = weight.value(), inverse, rows, cols](BackwardPass& pass) {
+                  Context& c = pass.context();
+                  Tensor dx = c.empty(xv.dtype(), xv.shape());
+                  Tensor dw = pass.wants(1) ? pass.sum(1) : Tensor();
+                  if (c.runs())
+                    with_type("rms_norm", xv.dtype(), [&]<class T>(T) {
+                      rms_norm_backward<T>(*c.pool, pass.gradient().data<T>(), xv.data<T>(), statistics<T>(w),
+                                           statistics<T>(inverse), rows, cols, dx.data<T>(),
+                                           dw.defined() ? statistics<T>(dw) : nullptr);
+                    });
+                  if (pass.wants(0)) pass.add(0, dx);
+                });
 }
 
 Variable softmax(Context& ctx, const Variable& x, float factor) {
   const int64_t rows = x.shape().rows(), cols = x.shape()[-1];
   check_contiguous("softmax", x.value());
   Tensor y = ctx.empty(x.dtype(), x.shape());
-  if (ctx.runs()) with_type("softmax", x.dtype(), [&]<class T>(T) { softmax_forward<T>(*ctx.pool, x.value().data<T>(), factor, rows, cols, y.data<T>()); });
+  if (ctx.runs())
+    with_type("softmax", x.dtype(),
+              [&]<class T>(T) { softmax_forward<T>(*ctx.pool, x.value().data<T>(), factor, rows, cols, y.data<T>()); });
   return record(ctx, "softmax", {&x}, y, [y, factor, rows, cols](BackwardPass& pass) {
     Tensor dx = pass.context().empty(y.dtype(), y.shape());
     if (pass.context().runs())
       with_type("softmax", y.dtype(), [&]<class T>(T) {
-        softmax_backward<T>(*pass.context().pool, pass.gradient().data<T>(), y.data<T>(), factor, rows, cols, dx.data<T>());
+        softmax_backward<T>(*pass.context().pool, pass.gradient().data<T>(), y.data<T>(), factor, rows, cols,
+                            dx.data<T>());
       });
     pass.add(0, dx);
   });

@@ -9,7 +9,9 @@ namespace sedum::ops {
 namespace {
 
 using In = std::span<const Variable>;
-const Registered kRmsNorm({"rms_norm", {{3, 7}, {7}}, [](Context& c, In in) { return rms_norm(c, in[0], in[1], 1e-5f); }});
+const Registered kRmsNorm({"rms_norm", {{3, 7}, {7}}, [](Context& c, In in) {
+                             return rms_norm(c, in[0], in[1], 1e-5f);
+                           }});
 const Registered kSoftmax({"softmax", {{3, 6}}, [](Context& c, In in) { return softmax(c, in[0], 0.7f); }});
 
 TEST(Norm, MisuseIsRefused) {

@@ -17,10 +17,10 @@
 namespace sedum::ops {
 
 struct OperatorExample {
-  std::string name;            // as it is recorded
-  std::vector<Shape> inputs;   // filled with normal numbers; each is differentiated
+  std::string name;           // as it is recorded
+  std::vector<Shape> inputs;  // filled with normal numbers; each is differentiated
   std::function<Variable(Context&, std::span<const Variable>)> apply;
-  double step = 1e-5;          // of the central difference; its error is O(step²)
+  double step = 1e-5;  // of the central difference; its error is O(step²)
 };
 
 inline std::vector<OperatorExample>& operator_examples() {

@@ -65,13 +65,15 @@ bool Tensor::contiguous() const {
 }
 
 void Tensor::check_type(DType wanted) const {
-  if (dtype_ != wanted) throw ApiError("tensor", std::string("data of ") + name(dtype_) + shape_.text() + " asked for as " + name(wanted));
+  if (dtype_ != wanted)
+    throw ApiError("tensor", std::string("data of ") + name(dtype_) + shape_.text() + " asked for as " + name(wanted));
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
   if (!contiguous()) throw ApiError("reshape", "the tensor " + shape_.text() + " is a view that is not contiguous");
   if (shape.count() != count()) throw ApiError("reshape", shape_.text() + " has not as many values as " + shape.text());
-  if (info(dtype_).block > 1 && shape[-1] % info(dtype_).block) throw ApiError("reshape", "rows of " + shape.text() + " would cut a block");
+  if (info(dtype_).block > 1 && shape[-1] % info(dtype_).block)
+    throw ApiError("reshape", "rows of " + shape.text() + " would cut a block");
   Tensor t = *this;
   t.shape_ = shape, t.strides_ = contiguous_strides(shape);
   return t;
@@ -93,7 +95,8 @@ Tensor Tensor::slice(int dimension, int64_t begin, int64_t end) const {
   const int rank = shape_.rank();
   if (dimension < 0) dimension += rank;
   if (dimension < 0 || dimension >= rank || begin < 0 || begin > end || end > shape_[dimension])
-    throw ApiError("slice", std::to_string(begin) + ":" + std::to_string(end) + " of dimension " + std::to_string(dimension) + " of " + shape_.text());
+    throw ApiError("slice", std::to_string(begin) + ":" + std::to_string(end) + " of dimension " +
+                                std::to_string(dimension) + " of " + shape_.text());
   const DTypeInfo& type = info(dtype_);
   const int64_t values = begin * strides_[dimension];
   if (type.block > 1 && (values % type.block || (dimension == rank - 1 && end != shape_[dimension])))

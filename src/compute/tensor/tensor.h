@@ -24,7 +24,8 @@ class Tensor {
   static Tensor empty(Arena& arena, DType dtype, const Shape& shape);
   static Tensor zeros(Arena& arena, DType dtype, const Shape& shape);
   // Memory that somebody else owns; `owner` keeps it alive. Block types: the last size is a multiple of the block.
-  static Tensor external(DType dtype, const Shape& shape, const void* data, std::shared_ptr<const void> owner = nullptr);
+  static Tensor external(DType dtype, const Shape& shape, const void* data,
+                         std::shared_ptr<const void> owner = nullptr);
 
   bool defined() const { return data_ != nullptr; }
   DType dtype() const { return dtype_; }

@@ -1,8 +1,8 @@
 #include "compute/tensor/tensor.h"
 
-#include <gtest/gtest.h>
-
 #include <numeric>
+
+#include <gtest/gtest.h>
 
 #include "base/error.h"
 

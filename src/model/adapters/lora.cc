@@ -29,21 +29,32 @@ bool LoraConfig::targets(const std::string& name) const {
   });
 }
 
-std::string peft_name(const std::string& linear, char which) { return "base_model.model." + linear + ".lora_" + which + ".weight"; }
+std::string peft_name(const std::string& linear, char which) {
+  return "base_model.model." + linear + ".lora_" + which + ".weight";
+}
 
 LoraFactory::LoraFactory(LayerFactory& base, LoraConfig config, Arena& arena, uint64_t seed)
     : base_(base), config_(std::move(config)), arena_(arena), seed_(seed) {}
 
-LoraFactory::LoraFactory(LayerFactory& base, LoraConfig config, Arena& arena, std::map<std::string, Tensor> weights, bool trainable)
-    : base_(base), config_(std::move(config)), arena_(arena), stored_(true), trainable_(trainable), weights_(std::move(weights)) {}
+LoraFactory::LoraFactory(LayerFactory& base, LoraConfig config, Arena& arena, std::map<std::string, Tensor> weights,
+                         bool trainable)
+    : base_(base),
+      config_(std::move(config)),
+      arena_(arena),
+      stored_(true),
+      trainable_(trainable),
+      weights_(std::move(weights)) {}
 
 Variable LoraFactory::matrix(const std::string& name, const Shape& shape, bool random) {
   Tensor t;
   if (stored_) {
     const auto found = weights_.find(name);
-    if (found == weights_.end()) throw Error("the adapter has no " + name, "its target_modules and its weights do not fit each other");
+    if (found == weights_.end())
+      throw Error("the adapter has no " + name, "its target_modules and its weights do not fit each other");
     t = found->second;
-    if (!(t.shape() == shape)) throw Error("the adapter's " + name + " is " + t.shape().text() + ", the model needs " + shape.text(), "it was made for another model");
+    if (!(t.shape() == shape))
+      throw Error("the adapter's " + name + " is " + t.shape().text() + ", the model needs " + shape.text(),
+                  "it was made for another model");
     weights_.erase(found);
   } else {
     t = Tensor::zeros(arena_, DType::kF32, shape);
@@ -56,7 +67,8 @@ Variable LoraFactory::matrix(const std::string& name, const Shape& shape, bool r
   return trainable_ ? Variable::parameter(t, name) : Variable(t);
 }
 
-std::unique_ptr<Linear> LoraFactory::linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) {
+std::unique_ptr<Linear> LoraFactory::linear(const std::string& name, int64_t out_features, int64_t in_features,
+                                            bool bias) {
   std::unique_ptr<Linear> layer = base_.linear(name, out_features, in_features, bias);
   seen_.push_back(last_part(name));
   if (!config_.targets(name)) return layer;
@@ -76,10 +88,13 @@ void LoraFactory::check_complete() const {
   for (const std::string& target : config_.target_modules) {
     if (target == "all-linear" || std::find(names.begin(), names.end(), last_part(target)) != names.end()) continue;
     const std::string near = nearest_name(target, names);
-    throw Error("target_modules: the model has no layer \"" + target + "\"", near.empty() ? "use all-linear" : "did you mean " + near + "?");
+    throw Error("target_modules: the model has no layer \"" + target + "\"",
+                near.empty() ? "use all-linear" : "did you mean " + near + "?");
   }
   if (wrapped_ == 0) throw Error("target_modules: no layer is adapted", "use all-linear, or names such as q_proj");
-  if (!weights_.empty()) throw Error("the adapter's " + weights_.begin()->first + " fits no layer of the model", "it was made for another model");
+  if (!weights_.empty())
+    throw Error("the adapter's " + weights_.begin()->first + " fits no layer of the model",
+                "it was made for another model");
 }
 
 }  // namespace sedum

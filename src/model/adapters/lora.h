@@ -18,7 +18,7 @@ namespace sedum {
 struct LoraConfig {
   int64_t r = 8;
   float lora_alpha = 8;
-  bool use_rslora = false;                    // factor alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
+  bool use_rslora = false;                       // factor alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
   std::vector<std::string> target_modules = {};  // last parts of names, or "all-linear"
   std::string base_model_name_or_path = {};
 
@@ -30,7 +30,9 @@ class LoraLinear : public Linear {
  public:
   LoraLinear(std::unique_ptr<DenseLinear> base, Variable a, Variable b, float factor)
       : base_(std::move(base)), a_(std::move(a)), b_(std::move(b)), factor_(factor) {}
-  Variable forward(Context& ctx, const Variable& x) const override { return ops::lora_linear(ctx, x, base_->weight(), base_->bias(), a_, b_, factor_); }
+  Variable forward(Context& ctx, const Variable& x) const override {
+    return ops::lora_linear(ctx, x, base_->weight(), base_->bias(), a_, b_, factor_);
+  }
   int64_t in_features() const override { return base_->in_features(); }
   int64_t out_features() const override { return base_->out_features(); }
 
@@ -45,11 +47,15 @@ class LoraFactory : public LayerFactory {
   // A new adapter: A uniform as PEFT initialises it (Kaiming with a = √5: bound 1/√in), B zero; numbers from (seed, name).
   LoraFactory(LayerFactory& base, LoraConfig config, Arena& arena, uint64_t seed);
   // A stored one: `weights` by PEFT's names, f32. trainable false: constants, for inference.
-  LoraFactory(LayerFactory& base, LoraConfig config, Arena& arena, std::map<std::string, Tensor> weights, bool trainable);
+  LoraFactory(LayerFactory& base, LoraConfig config, Arena& arena, std::map<std::string, Tensor> weights,
+              bool trainable);
 
-  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) override;
+  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
+                                 bool bias) override;
   Variable vector(const std::string& name, int64_t size) override { return base_.vector(name, size); }
-  ops::Weight table(const std::string& name, int64_t rows, int64_t cols) override { return base_.table(name, rows, cols); }
+  ops::Weight table(const std::string& name, int64_t rows, int64_t cols) override {
+    return base_.table(name, rows, cols);
+  }
 
   const std::vector<Variable>& parameters() const { return parameters_; }
   const LoraConfig& config() const { return config_; }

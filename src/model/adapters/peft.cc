@@ -1,7 +1,8 @@
 #include "model/adapters/peft.h"
 
-#include <nlohmann/json.hpp>
 #include <set>
+
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -14,23 +15,33 @@ namespace {
 using nlohmann::json;
 
 // Keys that say where an adapter comes from or how it was trained: nothing to compute.
-const std::set<std::string> kHarmless{"auto_mapping",    "base_model_name_or_path", "revision",        "task_type",   "inference_mode", "peft_type",
-                                      "peft_version",    "r",                       "lora_alpha",      "lora_dropout", "target_modules", "use_rslora",
-                                      "init_lora_weights", "qalora_group_size",     "ensure_weight_tying"};
+const std::set<std::string> kHarmless{"auto_mapping",       "base_model_name_or_path",
+                                      "revision",           "task_type",
+                                      "inference_mode",     "peft_type",
+                                      "peft_version",       "r",
+                                      "lora_alpha",         "lora_dropout",
+                                      "target_modules",     "use_rslora",
+                                      "init_lora_weights",  "qalora_group_size",
+                                      "ensure_weight_tying"};
 // Features that change the result: allowed only at the value that switches them off.
 bool switched_off(const json& value) {
-  return value.is_null() || (value.is_boolean() && !value.get<bool>()) || ((value.is_array() || value.is_object()) && value.empty()) ||
+  return value.is_null() || (value.is_boolean() && !value.get<bool>()) ||
+         ((value.is_array() || value.is_object()) && value.empty()) ||
          (value.is_string() && (value == "none" || value == ""));
 }
-const std::set<std::string> kMustBeOff{"use_dora", "bias", "fan_in_fan_out", "modules_to_save", "rank_pattern", "alpha_pattern", "layers_to_transform",
-                                       "layers_pattern", "exclude_modules", "lora_bias", "target_parameters", "trainable_token_indices", "use_qalora", "arrow_config", "alora_invocation_tokens"};
+const std::set<std::string> kMustBeOff{
+    "use_dora",        "bias",          "fan_in_fan_out",         "modules_to_save",
+    "rank_pattern",    "alpha_pattern", "layers_to_transform",    "layers_pattern",
+    "exclude_modules", "lora_bias",     "target_parameters",      "trainable_token_indices",
+    "use_qalora",      "arrow_config",  "alora_invocation_tokens"};
 
 template <class T>
 T field(const json& document, const char* key, const std::string& where) {
   try {
     return document.at(key).get<T>();
   } catch (const json::exception&) {
-    throw Error(where + ": the key \"" + std::string(key) + "\" is missing or has the wrong type", "check that this is an adapter that PEFT wrote");
+    throw Error(where + ": the key \"" + std::string(key) + "\" is missing or has the wrong type",
+                "check that this is an adapter that PEFT wrote");
   }
 }
 
@@ -40,25 +51,33 @@ bool is_adapter(const fs::path& folder) { return fs::exists(folder / "adapter_co
 
 LoraConfig read_adapter_config(const fs::path& folder, std::vector<std::string>* unknown_fields) {
   const fs::path path = folder / "adapter_config.json";
-  if (!fs::exists(path)) throw Error(folder.string() + " holds no adapter_config.json", "give the folder of a PEFT adapter");
+  if (!fs::exists(path))
+    throw Error(folder.string() + " holds no adapter_config.json", "give the folder of a PEFT adapter");
   const json document = json::parse(read_file(path), nullptr, false);
   const std::string where = path.string();
   if (!document.is_object()) throw Error(where + ": not a JSON object", "check that the file is complete");
-  if (field<std::string>(document, "peft_type", where) != "LORA") throw Error(where + ": the adapter is not LoRA", "LoRA adapters can be loaded");
+  if (field<std::string>(document, "peft_type", where) != "LORA")
+    throw Error(where + ": the adapter is not LoRA", "LoRA adapters can be loaded");
   for (const auto& [key, value] : document.items()) {
     if (kHarmless.count(key)) continue;
-    if (kMustBeOff.count(key) && !switched_off(value)) throw Error(where + ": " + key + " = " + value.dump().substr(0, 60) + " is not known here", "train the adapter without it");
+    if (kMustBeOff.count(key) && !switched_off(value))
+      throw Error(where + ": " + key + " = " + value.dump().substr(0, 60) + " is not known here",
+                  "train the adapter without it");
     if (!kMustBeOff.count(key) && !switched_off(value) && unknown_fields) unknown_fields->push_back(key);
   }
   LoraConfig config;
   config.r = field<int64_t>(document, "r", where);
   config.lora_alpha = field<float>(document, "lora_alpha", where);
-  if (config.r < 1 || config.r > 1 << 16) throw Error(where + ": r is " + std::to_string(config.r), "it must be at least 1");
+  if (config.r < 1 || config.r > 1 << 16)
+    throw Error(where + ": r is " + std::to_string(config.r), "it must be at least 1");
   config.use_rslora = document.value("use_rslora", false);
   const json& targets = document.contains("target_modules") ? document["target_modules"] : json();
-  if (targets.is_array()) config.target_modules = field<std::vector<std::string>>(document, "target_modules", where);
-  else if (targets.is_string() && targets == "all-linear") config.target_modules = {"all-linear"};
-  else throw Error(where + ": target_modules is neither a list nor \"all-linear\"", "list the names of the layers");
+  if (targets.is_array())
+    config.target_modules = field<std::vector<std::string>>(document, "target_modules", where);
+  else if (targets.is_string() && targets == "all-linear")
+    config.target_modules = {"all-linear"};
+  else
+    throw Error(where + ": target_modules is neither a list nor \"all-linear\"", "list the names of the layers");
   if (document.contains("base_model_name_or_path") && document["base_model_name_or_path"].is_string())
     config.base_model_name_or_path = document["base_model_name_or_path"].get<std::string>();
   return config;
@@ -96,8 +115,10 @@ void write_adapter(const fs::path& folder, const LoraConfig& config, const std::
   document["bias"] = "none";
   document["use_rslora"] = config.use_rslora;
   document["inference_mode"] = true;
-  if (config.target_modules == std::vector<std::string>{"all-linear"}) document["target_modules"] = "all-linear";
-  else document["target_modules"] = config.target_modules;
+  if (config.target_modules == std::vector<std::string>{"all-linear"})
+    document["target_modules"] = "all-linear";
+  else
+    document["target_modules"] = config.target_modules;
   write_file(folder / "adapter_config.json", document.dump(2) + "\n");
 }
 

@@ -15,7 +15,7 @@ namespace sedum {
 
 struct StoredAdapter {
   LoraConfig config;
-  std::map<std::string, Tensor> weights;  // f32, by PEFT's names
+  std::map<std::string, Tensor> weights;    // f32, by PEFT's names
   std::vector<std::string> unknown_fields;  // of the config, ignored: they do not change what the adapter computes
 };
 
@@ -23,6 +23,7 @@ bool is_adapter(const std::filesystem::path& folder);
 StoredAdapter read_adapter(const std::filesystem::path& folder, Arena& arena);
 // Only the config: to find the base model.
 LoraConfig read_adapter_config(const std::filesystem::path& folder, std::vector<std::string>* unknown_fields = nullptr);
-void write_adapter(const std::filesystem::path& folder, const LoraConfig& config, const std::vector<Variable>& parameters);
+void write_adapter(const std::filesystem::path& folder, const LoraConfig& config,
+                   const std::vector<Variable>& parameters);
 
 }  // namespace sedum

@@ -17,7 +17,8 @@ struct LlamaModel::Step {
   AttentionShape shape;
 };
 
-LlamaModel::LlamaModel(const ModelConfig& config, LayerFactory& factory) : config_(config), frequencies_(rotary_frequencies(config)) {
+LlamaModel::LlamaModel(const ModelConfig& config, LayerFactory& factory)
+    : config_(config), frequencies_(rotary_frequencies(config)) {
   const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
   const int64_t q = config.num_attention_heads * config.head_dim, kv = config.num_key_value_heads * config.head_dim;
   embed_tokens_ = factory.table("model.embed_tokens", config.vocab_size, hidden);
@@ -37,7 +38,8 @@ LlamaModel::LlamaModel(const ModelConfig& config, LayerFactory& factory) : confi
   head_ = config.tie_word_embeddings ? embed_tokens_ : factory.table("lm_head", config.vocab_size, hidden);
 }
 
-Variable LlamaModel::attention(Context& ctx, const Layer& layer, int64_t index, const Variable& x, const Step& step) const {
+Variable LlamaModel::attention(Context& ctx, const Layer& layer, int64_t index, const Variable& x,
+                               const Step& step) const {
   const RotaryTables& rotary = step.rotary;
   const Variable q = ops::rope(ctx, layer.q_proj->forward(ctx, x), rotary.cos, rotary.sin, config_.head_dim);
   const Variable k = ops::rope(ctx, layer.k_proj->forward(ctx, x), rotary.cos, rotary.sin, config_.head_dim);
@@ -46,21 +48,25 @@ Variable LlamaModel::attention(Context& ctx, const Layer& layer, int64_t index, 
 }
 
 Variable LlamaModel::feed_forward(Context& ctx, const Layer& layer, const Variable& x) const {
-  return layer.down_proj->forward(ctx, ops::swiglu(ctx, layer.gate_proj->forward(ctx, x), layer.up_proj->forward(ctx, x)));
+  return layer.down_proj->forward(ctx,
+                                  ops::swiglu(ctx, layer.gate_proj->forward(ctx, x), layer.up_proj->forward(ctx, x)));
 }
 
 Variable LlamaModel::hidden_states(Context& ctx, const Batch& batch) const {
-  const std::shared_ptr<const Step> step(new Step{batch, rotary_tables(ctx, frequencies_, batch.positions),
-                  {.num_heads = int(config_.num_attention_heads),
-                   .num_key_value_heads = int(config_.num_key_value_heads),
-                   .head_dim = int(config_.head_dim),
-                   .scale = 1 / std::sqrt(float(config_.head_dim))}});
+  const std::shared_ptr<const Step> step(new Step{batch,
+                                                  rotary_tables(ctx, frequencies_, batch.positions),
+                                                  {.num_heads = int(config_.num_attention_heads),
+                                                   .num_key_value_heads = int(config_.num_key_value_heads),
+                                                   .head_dim = int(config_.head_dim),
+                                                   .scale = 1 / std::sqrt(float(config_.head_dim))}});
   Variable x = ops::embedding(ctx, embed_tokens_.stored, batch.ids);
   for (size_t i = 0; i < layers_.size(); ++i) {
     const auto layer = [this, i, step](Context& c, const Variable& in) {
       const Layer& l = layers_[i];
-      const Variable mid = ops::add(c, in, attention(c, l, int64_t(i), ops::rms_norm(c, in, l.input_layernorm, config_.rms_norm_eps), *step));
-      return ops::add(c, mid, feed_forward(c, l, ops::rms_norm(c, mid, l.post_attention_layernorm, config_.rms_norm_eps)));
+      const Variable mid = ops::add(
+          c, in, attention(c, l, int64_t(i), ops::rms_norm(c, in, l.input_layernorm, config_.rms_norm_eps), *step));
+      return ops::add(c, mid,
+                      feed_forward(c, l, ops::rms_norm(c, mid, l.post_attention_layernorm, config_.rms_norm_eps)));
     };
     x = batch.recompute ? recompute(ctx, x, layer) : layer(ctx, x);
   }
@@ -68,8 +74,10 @@ Variable LlamaModel::hidden_states(Context& ctx, const Batch& batch) const {
 }
 
 std::unique_ptr<CausalModel> build_model(const ModelConfig& config, LayerFactory& factory) {
-  if (config.model_type == "llama" || config.model_type == "qwen2") return std::make_unique<LlamaModel>(config, factory);
-  throw Error("the architecture \"" + config.model_type + "\" is not known here", "llama and qwen2 models can be loaded");
+  if (config.model_type == "llama" || config.model_type == "qwen2")
+    return std::make_unique<LlamaModel>(config, factory);
+  throw Error("the architecture \"" + config.model_type + "\" is not known here",
+              "llama and qwen2 models can be loaded");
 }
 
 }  // namespace sedum

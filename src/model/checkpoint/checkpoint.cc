@@ -15,7 +15,8 @@ Shape shape_of(const StoredTensor& stored) { return Shape(std::span(stored.shape
 
 // q and k of GGUF's llama files, and their biases.
 bool interleaved_in_gguf(const std::string& hf_name) {
-  return hf_name.find(".self_attn.q_proj.") != std::string::npos || hf_name.find(".self_attn.k_proj.") != std::string::npos;
+  return hf_name.find(".self_attn.q_proj.") != std::string::npos ||
+         hf_name.find(".self_attn.k_proj.") != std::string::npos;
 }
 
 Tensor reorder_rows(const Tensor& stored, int64_t head_dim) {
@@ -24,7 +25,9 @@ Tensor reorder_rows(const Tensor& stored, int64_t head_dim) {
   const size_t bytes = vector ? row_bytes(stored.dtype(), 1) : row_bytes(stored.dtype(), stored.size(1));
   auto buffer = std::make_shared<Buffer>(size_t(rows) * bytes);
   for (int64_t r = 0; r < rows; ++r)
-    std::memcpy(buffer->as<char>() + size_t(r) * bytes, static_cast<const char*>(stored.raw()) + size_t(other_row(r, head_dim, RowOrder::kHalves)) * bytes, bytes);
+    std::memcpy(buffer->as<char>() + size_t(r) * bytes,
+                static_cast<const char*>(stored.raw()) + size_t(other_row(r, head_dim, RowOrder::kHalves)) * bytes,
+                bytes);
   const void* data = buffer->as();
   return Tensor::external(stored.dtype(), stored.shape(), data, std::move(buffer));
 }
@@ -32,7 +35,9 @@ Tensor reorder_rows(const Tensor& stored, int64_t head_dim) {
 }  // namespace
 
 Checkpoint Checkpoint::open(const std::filesystem::path& path) {
-  if (!std::filesystem::exists(path)) throw Error("there is no model at " + path.string(), "check the path, or fetch one with `sedum pull` (`sedum pull --list` names some)");
+  if (!std::filesystem::exists(path))
+    throw Error("there is no model at " + path.string(),
+                "check the path, or fetch one with `sedum pull` (`sedum pull --list` names some)");
   if (std::filesystem::is_directory(path)) return open_folder(path);
   if (path.extension() == ".gguf") return open_gguf(path);
   throw Error(path.string() + " is no model", "give a .gguf file or a folder with config.json and safetensors");
@@ -49,7 +54,9 @@ Tensor Checkpoint::tensor(const std::string& hf_name) const {
   const StoredTensor& stored = source_->get(stored_name(hf_name));
   const Tensor t = Tensor::external(stored.dtype, shape_of(stored), stored.data, source_->owner());
   if (gguf_ && config_.model_type == "llama" && interleaved_in_gguf(hf_name)) {
-    if (t.size(0) % config_.head_dim) throw Error(source_->where() + ": " + stored.name + " has " + std::to_string(t.size(0)) + " rows, no multiple of the head's " + std::to_string(config_.head_dim));
+    if (t.size(0) % config_.head_dim)
+      throw Error(source_->where() + ": " + stored.name + " has " + std::to_string(t.size(0)) +
+                  " rows, no multiple of the head's " + std::to_string(config_.head_dim));
     return reorder_rows(t, config_.head_dim);
   }
   return t;
@@ -58,7 +65,8 @@ Tensor Checkpoint::tensor(const std::string& hf_name) const {
 std::vector<std::string> Checkpoint::tensor_names() const { return architecture_tensors(config_); }
 
 const TokenizerSpec& Checkpoint::tokenizer_spec() const {
-  if (!has_tokenizer_) throw Error(path_.string() + ": the model has no tokenizer", "put its tokenizer.json into the folder");
+  if (!has_tokenizer_)
+    throw Error(path_.string() + ": the model has no tokenizer", "put its tokenizer.json into the folder");
   if (!spec_) spec_ = std::make_shared<const TokenizerSpec>(read_tokenizer_());
   return *spec_;
 }

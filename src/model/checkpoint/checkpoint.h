@@ -28,19 +28,19 @@ class Checkpoint {
 
   const ModelConfig& config() const { return config_; }
   const std::filesystem::path& path() const { return path_; }
-  const std::string& name() const { return name_; }      // for people: "SmolLM2-135M-Instruct.Q4_1"
+  const std::string& name() const { return name_; }  // for people: "SmolLM2-135M-Instruct.Q4_1"
   const TensorSource& source() const { return *source_; }
   bool is_gguf() const { return gguf_; }
 
   bool has(const std::string& hf_name) const;
-  Tensor tensor(const std::string& hf_name) const;       // Error naming file and tensor when missing
+  Tensor tensor(const std::string& hf_name) const;  // Error naming file and tensor when missing
   // The tensor's name in the file.
   std::string stored_name(const std::string& hf_name) const;
   // All tensors that the architecture has, by Hugging Face name.
   std::vector<std::string> tensor_names() const;
 
   bool has_tokenizer() const { return has_tokenizer_; }
-  std::shared_ptr<const Tokenizer> tokenizer() const;    // Error when the files have none
+  std::shared_ptr<const Tokenizer> tokenizer() const;  // Error when the files have none
   // Null when the model has no template.
   std::shared_ptr<const ChatTemplate> chat_template() const;
   const TokenizerSpec& tokenizer_spec() const;
@@ -66,6 +66,7 @@ std::vector<std::string> architecture_tensors(const ModelConfig& config);
 
 // Rows of a head from interleaved pairs (GGUF) to halves (Hugging Face), or back: row h·D + 2j + i ↔ h·D + i·D/2 + j.
 enum class RowOrder { kHalves, kInterleaved };
-int64_t other_row(int64_t row, int64_t head_dim, RowOrder wanted);  // where the wanted order's row stands in the other order
+int64_t other_row(int64_t row, int64_t head_dim,
+                  RowOrder wanted);  // where the wanted order's row stands in the other order
 
 }  // namespace sedum

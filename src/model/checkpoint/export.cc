@@ -28,7 +28,8 @@ void write_tokenizer(const fs::path& folder, const Checkpoint& like) {
   const auto token = [&](const char* key, int32_t id) {
     if (id >= 0 && size_t(id) < spec.tokens.size()) config[key] = spec.tokens[size_t(id)];
   };
-  token("bos_token", spec.bos), token("eos_token", spec.eos), token("unk_token", spec.unk), token("pad_token", spec.pad);
+  token("bos_token", spec.bos), token("eos_token", spec.eos), token("unk_token", spec.unk),
+      token("pad_token", spec.pad);
   config["model_max_length"] = like.config().max_position_embeddings;
   config["clean_up_tokenization_spaces"] = false;
   if (!spec.chat_template.empty()) config["chat_template"] = spec.chat_template;
@@ -48,7 +49,8 @@ DType stored_type(DType wanted, const Shape& shape) {
 }
 
 // Encodes rows in the order that `row_of` names, some at a time.
-void encode_rows(const std::vector<float>& values, const Shape& shape, DType type, const std::function<int64_t(int64_t)>& row_of, const ByteSink& sink) {
+void encode_rows(const std::vector<float>& values, const Shape& shape, DType type,
+                 const std::function<int64_t(int64_t)>& row_of, const ByteSink& sink) {
   const int64_t cols = shape.rank() < 2 ? 1 : shape[-1], rows = int64_t(values.size()) / std::max<int64_t>(cols, 1);
   std::vector<char> bytes(row_bytes(type, cols));
   for (int64_t r = 0; r < rows; ++r) {
@@ -57,7 +59,9 @@ void encode_rows(const std::vector<float>& values, const Shape& shape, DType typ
   }
 }
 
-bool is_query_or_key(const std::string& name) { return name.find(".q_proj.") != std::string::npos || name.find(".k_proj.") != std::string::npos; }
+bool is_query_or_key(const std::string& name) {
+  return name.find(".q_proj.") != std::string::npos || name.find(".k_proj.") != std::string::npos;
+}
 
 void write_gguf_config(GgufWriter& out, const Checkpoint& like, DType type) {
   const ModelConfig& c = like.config();
@@ -66,11 +70,21 @@ void write_gguf_config(GgufWriter& out, const Checkpoint& like, DType type) {
   out.set("general.architecture", c.model_type);
   out.set("general.name", like.name());
   // ggml's file types: 0 f32, 1 f16, 7 q8_0, 2 q4_0, 3 q4_1, 8 q5_0, 9 q5_1, 32 bf16.
-  out.set("general.file_type", uint32_t(type == DType::kF32 ? 0 : type == DType::kQ8_0 ? 7 : type == DType::kQ4_0 ? 2 : type == DType::kQ4_1 ? 3 : type == DType::kQ5_0 ? 8 : type == DType::kQ5_1 ? 9 : type == DType::kBF16 ? 32 : 1));
+  out.set("general.file_type", uint32_t(type == DType::kF32    ? 0
+                                        : type == DType::kQ8_0 ? 7
+                                        : type == DType::kQ4_0 ? 2
+                                        : type == DType::kQ4_1 ? 3
+                                        : type == DType::kQ5_0 ? 8
+                                        : type == DType::kQ5_1 ? 9
+                                        : type == DType::kBF16 ? 32
+                                                               : 1));
   out.set("general.quantization_version", uint32_t{2});
-  u32("block_count", c.num_hidden_layers), u32("context_length", c.max_position_embeddings), u32("embedding_length", c.hidden_size);
-  u32("feed_forward_length", c.intermediate_size), u32("attention.head_count", c.num_attention_heads), u32("attention.head_count_kv", c.num_key_value_heads);
-  u32("attention.key_length", c.head_dim), u32("attention.value_length", c.head_dim), u32("rope.dimension_count", c.head_dim), u32("vocab_size", c.vocab_size);
+  u32("block_count", c.num_hidden_layers), u32("context_length", c.max_position_embeddings),
+      u32("embedding_length", c.hidden_size);
+  u32("feed_forward_length", c.intermediate_size), u32("attention.head_count", c.num_attention_heads),
+      u32("attention.head_count_kv", c.num_key_value_heads);
+  u32("attention.key_length", c.head_dim), u32("attention.value_length", c.head_dim),
+      u32("rope.dimension_count", c.head_dim), u32("vocab_size", c.vocab_size);
   out.set(at + "attention.layer_norm_rms_epsilon", c.rms_norm_eps);
   out.set(at + "rope.freq_base", c.rope_theta);
   if (c.rope_scaling.type == RopeScaling::Type::kLinear) {
@@ -82,14 +96,17 @@ void write_gguf_config(GgufWriter& out, const Checkpoint& like, DType type) {
 void write_gguf_tokenizer(GgufWriter& out, const Checkpoint& like) {
   if (!like.has_tokenizer()) return;
   const TokenizerSpec& spec = like.tokenizer_spec();
-  if (spec.pre_tokenizer.empty()) throw Error(like.path().string() + ": GGUF has no name for this tokenizer's way of cutting words", "keep it as a folder");
+  if (spec.pre_tokenizer.empty())
+    throw Error(like.path().string() + ": GGUF has no name for this tokenizer's way of cutting words",
+                "keep it as a folder");
   out.set("tokenizer.ggml.model", "gpt2");
   out.set("tokenizer.ggml.pre", spec.pre_tokenizer);
   out.set("tokenizer.ggml.tokens", spec.tokens);
   std::vector<int32_t> kinds(spec.tokens.size(), int32_t(TokenKind::kNormal));
   for (size_t i = 0; i < spec.kinds.size(); ++i) kinds[i] = int32_t(spec.kinds[i]);
   for (const AddedToken& added : spec.added)
-    if (added.id >= 0 && size_t(added.id) < kinds.size()) kinds[size_t(added.id)] = int32_t(added.special ? TokenKind::kControl : TokenKind::kUserDefined);
+    if (added.id >= 0 && size_t(added.id) < kinds.size())
+      kinds[size_t(added.id)] = int32_t(added.special ? TokenKind::kControl : TokenKind::kUserDefined);
   out.set("tokenizer.ggml.token_type", kinds);
   out.set("tokenizer.ggml.merges", spec.merges);
   const auto id = [&](const char* key, int32_t value) {
@@ -124,14 +141,18 @@ void write_gguf(const fs::path& path, const Checkpoint& like, DType type, const 
     const DType t = stored_type(type, shape);
     const bool interleave = like.config().model_type == "llama" && is_query_or_key(name);
     const int64_t head_dim = like.config().head_dim;
-    out.add(gguf_name(name), t, sizes(shape), [&progress, read, name, shape, t, interleave, head_dim](const ByteSink& sink) {
-      encode_rows(read(name), shape, t, [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; }, sink);
-      progress.advance(1);
-    });
+    out.add(gguf_name(name), t, sizes(shape),
+            [&progress, read, name, shape, t, interleave, head_dim](const ByteSink& sink) {
+              encode_rows(
+                  read(name), shape, t,
+                  [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; }, sink);
+              progress.advance(1);
+            });
   }
   if (!like.config().rope_scaling.frequency_divisors.empty()) {
     const std::vector<float> divisors = like.config().rope_scaling.frequency_divisors;
-    out.add("rope_freqs.weight", DType::kF32, {int64_t(divisors.size())}, [divisors](const ByteSink& sink) { sink(divisors.data(), divisors.size() * sizeof(float)); });
+    out.add("rope_freqs.weight", DType::kF32, {int64_t(divisors.size())},
+            [divisors](const ByteSink& sink) { sink(divisors.data(), divisors.size() * sizeof(float)); });
   }
   out.finish();
 }
@@ -144,7 +165,8 @@ void write_folder(const fs::path& folder, const Checkpoint& like, DType type, co
   for (const std::string& name : names) {
     const Shape shape = like.tensor(name).shape();
     out.add(name, type, sizes(shape), [&progress, read, name, shape, type](const ByteSink& sink) {
-      encode_rows(read(name), shape, type, [](int64_t r) { return r; }, sink);
+      encode_rows(
+          read(name), shape, type, [](int64_t r) { return r; }, sink);
       progress.advance(1);
     });
   }
@@ -157,7 +179,8 @@ void write_folder(const fs::path& folder, const Checkpoint& like, const std::vec
   fs::create_directories(folder);
   SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
   for (const Variable& p : parameters)
-    out.add(p.name(), DType::kF32, sizes(p.shape()), [t = p.value()](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
+    out.add(p.name(), DType::kF32, sizes(p.shape()),
+            [t = p.value()](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
   out.finish();
   write_config(folder, like, "float32");
   write_tokenizer(folder, like);

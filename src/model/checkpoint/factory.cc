@@ -14,25 +14,33 @@ Tensor decoded(const Tensor& stored, ThreadPool& pool, Arena& arena) {
   if (!arena.backed()) return t;
   const int64_t rows = stored.shape().rows(), cols = stored.shape().rank() ? stored.size(-1) : 1;
   const size_t bytes = row_bytes(stored.dtype(), cols);
-  pool.parallel_for(rows, [&](int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < end; ++r) decode(stored.dtype(), static_cast<const char*>(stored.raw()) + size_t(r) * bytes, t.data<float>() + r * cols, cols);
-  }, 16);
+  pool.parallel_for(
+      rows,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t r = begin; r < end; ++r)
+          decode(stored.dtype(), static_cast<const char*>(stored.raw()) + size_t(r) * bytes, t.data<float>() + r * cols,
+                 cols);
+      },
+      16);
   return t;
 }
 
-CheckpointFactory::CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, bool pack_int8)
+CheckpointFactory::CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena,
+                                     bool pack_int8)
     : checkpoint_(checkpoint), use_(use), pool_(pool), arena_(arena), pack_int8_(pack_int8) {}
 
 Tensor CheckpointFactory::checked(const std::string& name, const Shape& shape) const {
   Tensor t = checkpoint_.tensor(name);
   if (!(t.shape() == shape))
-    throw Error(checkpoint_.source().where() + ": " + checkpoint_.stored_name(name) + " is " + t.shape().text() + ", the config asks for " + shape.text(),
+    throw Error(checkpoint_.source().where() + ": " + checkpoint_.stored_name(name) + " is " + t.shape().text() +
+                    ", the config asks for " + shape.text(),
                 "weights and config do not belong together");
   return t;
 }
 
 Variable CheckpointFactory::variable(const Tensor& stored, const std::string& name, bool keep_type) {
-  if (use_ == Use::kFrozen) return Variable(keep_type || stored.dtype() == DType::kF32 ? stored : decoded(stored, pool_, arena_));
+  if (use_ == Use::kFrozen)
+    return Variable(keep_type || stored.dtype() == DType::kF32 ? stored : decoded(stored, pool_, arena_));
   parameters_.push_back(Variable::parameter(decoded(stored, pool_, arena_), name));
   return parameters_.back();
 }
@@ -46,15 +54,20 @@ ops::Weight CheckpointFactory::weight(const std::string& name, const Shape& shap
   return w;
 }
 
-std::unique_ptr<Linear> CheckpointFactory::linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) {
+std::unique_ptr<Linear> CheckpointFactory::linear(const std::string& name, int64_t out_features, int64_t in_features,
+                                                  bool bias) {
   ops::Weight w = weight(name + ".weight", {out_features, in_features});
   Variable b = bias ? variable(checked(name + ".bias", {out_features}), name + ".bias", false) : Variable();
   return std::make_unique<DenseLinear>(std::move(w), std::move(b));
 }
 
-Variable CheckpointFactory::vector(const std::string& name, int64_t size) { return variable(checked(name + ".weight", {size}), name + ".weight", false); }
+Variable CheckpointFactory::vector(const std::string& name, int64_t size) {
+  return variable(checked(name + ".weight", {size}), name + ".weight", false);
+}
 
-ops::Weight CheckpointFactory::table(const std::string& name, int64_t rows, int64_t cols) { return weight(name + ".weight", {rows, cols}); }
+ops::Weight CheckpointFactory::table(const std::string& name, int64_t rows, int64_t cols) {
+  return weight(name + ".weight", {rows, cols});
+}
 
 Variable RandomFactory::filled(const std::string& name, const Shape& shape, float deviation, float mean) {
   Tensor t = Tensor::empty(arena_, DType::kF32, shape);
@@ -62,16 +75,21 @@ Variable RandomFactory::filled(const std::string& name, const Shape& shape, floa
   for (const char c : name) stream = (stream ^ uint8_t(c)) * 16777619u;
   const Random rng(seed_, Purpose::kInit, stream);
   if (arena_.backed())
-    pool_.parallel_for(t.count(), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) t.data<float>()[i] = deviation == 0 ? mean : mean + deviation * rng.normal(uint64_t(i));
-    }, 4096);
+    pool_.parallel_for(
+        t.count(),
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i)
+            t.data<float>()[i] = deviation == 0 ? mean : mean + deviation * rng.normal(uint64_t(i));
+        },
+        4096);
   if (frozen_) {
     if (frozen_dtype_ == DType::kF32 || shape.rank() < 2) return Variable(t);
     Tensor stored = Tensor::empty(arena_, frozen_dtype_, shape);
     if (arena_.backed())
       pool_.parallel_for(shape.rows(), [&](int64_t begin, int64_t end) {
         for (int64_t r = begin; r < end; ++r)
-          encode(frozen_dtype_, t.data<float>() + r * shape[-1], static_cast<char*>(stored.raw()) + size_t(r) * row_bytes(frozen_dtype_, shape[-1]), shape[-1]);
+          encode(frozen_dtype_, t.data<float>() + r * shape[-1],
+                 static_cast<char*>(stored.raw()) + size_t(r) * row_bytes(frozen_dtype_, shape[-1]), shape[-1]);
       });
     return Variable(stored);
   }
@@ -79,11 +97,14 @@ Variable RandomFactory::filled(const std::string& name, const Shape& shape, floa
   return parameters_.back();
 }
 
-std::unique_ptr<Linear> RandomFactory::linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) {
+std::unique_ptr<Linear> RandomFactory::linear(const std::string& name, int64_t out_features, int64_t in_features,
+                                              bool bias) {
   ops::Weight w{filled(name + ".weight", {out_features, in_features}, 0.02f, 0), nullptr};
   return std::make_unique<DenseLinear>(std::move(w), bias ? filled(name + ".bias", {out_features}, 0, 0) : Variable());
 }
 Variable RandomFactory::vector(const std::string& name, int64_t size) { return filled(name + ".weight", {size}, 0, 1); }
-ops::Weight RandomFactory::table(const std::string& name, int64_t rows, int64_t cols) { return {filled(name + ".weight", {rows, cols}, 0.02f, 0), nullptr}; }
+ops::Weight RandomFactory::table(const std::string& name, int64_t rows, int64_t cols) {
+  return {filled(name + ".weight", {rows, cols}, 0.02f, 0), nullptr};
+}
 
 }  // namespace sedum

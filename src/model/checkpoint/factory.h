@@ -18,11 +18,14 @@ class CheckpointFactory : public LayerFactory {
   // pack: repack each matrix for steps without a tape at this precision (int8 panels keep the stored bits).
   CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, bool pack_int8 = false);
 
-  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) override;
+  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
+                                 bool bias) override;
   Variable vector(const std::string& name, int64_t size) override;
   ops::Weight table(const std::string& name, int64_t rows, int64_t cols) override;
 
-  const std::vector<Variable>& parameters() const { return parameters_; }  // with kTrainable, named as in Hugging Face's files
+  const std::vector<Variable>& parameters() const {
+    return parameters_;
+  }  // with kTrainable, named as in Hugging Face's files
   size_t packed_bytes() const { return packed_bytes_; }
 
  private:
@@ -44,7 +47,8 @@ class RandomFactory : public LayerFactory {
  public:
   RandomFactory(ThreadPool& pool, Arena& arena, uint64_t seed, bool frozen = false, DType frozen_dtype = DType::kF32)
       : pool_(pool), arena_(arena), seed_(seed), frozen_(frozen), frozen_dtype_(frozen_dtype) {}
-  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) override;
+  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
+                                 bool bias) override;
   Variable vector(const std::string& name, int64_t size) override;
   ops::Weight table(const std::string& name, int64_t rows, int64_t cols) override;
   const std::vector<Variable>& parameters() const { return parameters_; }

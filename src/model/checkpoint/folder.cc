@@ -9,7 +9,8 @@ namespace sedum {
 
 Checkpoint open_folder(const std::filesystem::path& path) {
   const std::filesystem::path config = path / "config.json", tokenizer = path / "tokenizer.json";
-  if (!std::filesystem::exists(config)) throw Error(path.string() + " holds no config.json", "give a folder with a model, or a .gguf file");
+  if (!std::filesystem::exists(config))
+    throw Error(path.string() + " holds no config.json", "give a folder with a model, or a .gguf file");
   Checkpoint c;
   c.path_ = path;
   c.name_ = std::filesystem::weakly_canonical(path).filename().string();

@@ -12,9 +12,12 @@ ModelConfig read_config(const GgufFile& file) {
   ModelConfig c;
   c.model_type = file.get<std::string>("general.architecture");
   if (c.model_type != "llama" && c.model_type != "qwen2")
-    throw Error(file.where() + ": the architecture \"" + printable(c.model_type) + "\" is not known here", "llama and qwen2 models can be loaded");
+    throw Error(file.where() + ": the architecture \"" + printable(c.model_type) + "\" is not known here",
+                "llama and qwen2 models can be loaded");
   const std::string at = c.model_type + ".";
-  if (file.get_or<int64_t>(at + "expert_count", 0) > 0) throw Error(file.where() + ": mixtures of experts are not known here", "dense llama and qwen2 models can be loaded");
+  if (file.get_or<int64_t>(at + "expert_count", 0) > 0)
+    throw Error(file.where() + ": mixtures of experts are not known here",
+                "dense llama and qwen2 models can be loaded");
   c.hidden_size = file.get<int64_t>(at + "embedding_length");
   c.intermediate_size = file.get<int64_t>(at + "feed_forward_length");
   c.num_hidden_layers = file.get<int64_t>(at + "block_count");
@@ -23,7 +26,8 @@ ModelConfig read_config(const GgufFile& file) {
   if (c.num_attention_heads < 1) throw Error(file.where() + ": no attention heads", "the file is damaged");
   c.head_dim = file.get_or<int64_t>(at + "attention.key_length", c.hidden_size / c.num_attention_heads);
   if (file.get_or<int64_t>(at + "rope.dimension_count", c.head_dim) != c.head_dim)
-    throw Error(file.where() + ": rotary embedding of a part of the head is not known here", "this model cannot be loaded");
+    throw Error(file.where() + ": rotary embedding of a part of the head is not known here",
+                "this model cannot be loaded");
   c.max_position_embeddings = file.get_or<int64_t>(at + "context_length", 2048);
   c.rms_norm_eps = file.get_or<float>(at + "attention.layer_norm_rms_epsilon", 1e-6f);
   c.rope_theta = file.get_or<float>(at + "rope.freq_base", 10000);
@@ -32,10 +36,12 @@ ModelConfig read_config(const GgufFile& file) {
     c.rope_scaling.type = RopeScaling::Type::kLinear;
     c.rope_scaling.factor = file.get<float>(at + "rope.scaling.factor");
   } else if (scaling != "none") {
-    throw Error(file.where() + ": rotary embedding scaled by \"" + printable(scaling) + "\" is not known here", "models with linear or llama3 scaling can be loaded");
+    throw Error(file.where() + ": rotary embedding scaled by \"" + printable(scaling) + "\" is not known here",
+                "models with linear or llama3 scaling can be loaded");
   }
   if (const StoredTensor* factors = file.find("rope_freqs.weight")) {
-    if (factors->dtype != DType::kF32) throw Error(file.where() + ": rope_freqs.weight is not f32", "the file is damaged");
+    if (factors->dtype != DType::kF32)
+      throw Error(file.where() + ": rope_freqs.weight is not f32", "the file is damaged");
     c.rope_scaling.type = RopeScaling::Type::kLlama3;
     const auto* values = static_cast<const float*>(factors->data);
     c.rope_scaling.frequency_divisors.assign(values, values + factors->bytes / sizeof(float));
@@ -58,7 +64,9 @@ std::vector<std::string> strings(const GgufFile& file, const char* key) {
 
 TokenizerSpec read_tokenizer(const GgufFile& file) {
   const auto model = file.get<std::string>("tokenizer.ggml.model");
-  if (model != "gpt2") throw Error(file.where() + ": the tokenizer \"" + printable(model) + "\" is not known here", "models with byte-level BPE can be used");
+  if (model != "gpt2")
+    throw Error(file.where() + ": the tokenizer \"" + printable(model) + "\" is not known here",
+                "models with byte-level BPE can be used");
   TokenizerSpec spec;
   spec.model = "bpe";
   spec.pre_tokenizer = file.get_or<std::string>("tokenizer.ggml.pre", "gpt-2");
@@ -68,10 +76,12 @@ TokenizerSpec read_tokenizer(const GgufFile& file) {
   spec.merges = strings(file, "tokenizer.ggml.merges");
   if (file.has("tokenizer.ggml.token_type"))
     for (const int32_t kind : file.get<std::vector<int32_t>>("tokenizer.ggml.token_type")) {
-      if (kind < 1 || kind > 6) throw Error(file.where() + ": tokenizer.ggml.token_type holds " + std::to_string(kind), "the file is damaged");
+      if (kind < 1 || kind > 6)
+        throw Error(file.where() + ": tokenizer.ggml.token_type holds " + std::to_string(kind), "the file is damaged");
       spec.kinds.push_back(TokenKind(kind));
     }
-  if (!spec.kinds.empty() && spec.kinds.size() != spec.tokens.size()) throw Error(file.where() + ": token types and tokens differ in number", "the file is damaged");
+  if (!spec.kinds.empty() && spec.kinds.size() != spec.tokens.size())
+    throw Error(file.where() + ": token types and tokens differ in number", "the file is damaged");
   spec.bos = file.get_or<int32_t>("tokenizer.ggml.bos_token_id", -1);
   spec.eos = file.get_or<int32_t>("tokenizer.ggml.eos_token_id", -1);
   spec.unk = file.get_or<int32_t>("tokenizer.ggml.unknown_token_id", -1);

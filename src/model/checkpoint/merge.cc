@@ -16,7 +16,9 @@ TensorReader merged_values(const Checkpoint& checkpoint, StoredAdapter adapter, 
       if (const auto found = used.find(peft_name(stem, which)); found != used.end()) found->second = true;
   }
   for (const auto& [name, known] : used)
-    if (!known) throw Error("the adapter's " + name + " fits no layer of " + checkpoint.path().string(), "it was made for another model");
+    if (!known)
+      throw Error("the adapter's " + name + " fits no layer of " + checkpoint.path().string(),
+                  "it was made for another model");
 
   return [&checkpoint, shared, &runtime, plain = stored_values(checkpoint)](const std::string& name) {
     std::vector<float> values = plain(name);
@@ -25,11 +27,14 @@ TensorReader merged_values(const Checkpoint& checkpoint, StoredAdapter adapter, 
     const auto a = shared->weights.find(peft_name(stem, 'A')), b = shared->weights.find(peft_name(stem, 'B'));
     if (a == shared->weights.end() || b == shared->weights.end()) return values;
     const int64_t rows = b->second.size(0), cols = a->second.size(1), rank = a->second.size(0);
-    if (b->second.size(1) != rank || rows * cols != int64_t(values.size())) throw Error("the adapter's weights of " + stem + " do not fit the model", "it was made for another model");
+    if (b->second.size(1) != rank || rows * cols != int64_t(values.size()))
+      throw Error("the adapter's weights of " + stem + " do not fit the model", "it was made for another model");
     Tensor scaled = Tensor::empty(runtime.arena, DType::kF32, b->second.shape());
-    for (int64_t i = 0; i < scaled.count(); ++i) scaled.data<float>()[i] = b->second.data<float>()[i] * shared->config.factor();
+    for (int64_t i = 0; i < scaled.count(); ++i)
+      scaled.data<float>()[i] = b->second.data<float>()[i] * shared->config.factor();
     // W (N,K) += (factor · B) (N,r) · A (r,K)
-    product_nn(runtime.pool, Compute::kF32, ops::matrix(scaled), ops::matrix(a->second), {DType::kF32, values.data(), rows, cols, size_t(cols) * sizeof(float)}, true);
+    product_nn(runtime.pool, Compute::kF32, ops::matrix(scaled), ops::matrix(a->second),
+               {DType::kF32, values.data(), rows, cols, size_t(cols) * sizeof(float)}, true);
     return values;
   };
 }

@@ -50,7 +50,8 @@ std::vector<std::string> architecture_tensors(const ModelConfig& config) {
       const std::string stem = "model.layers." + std::to_string(i) + "." + std::string(hf);
       names.push_back(stem + ".weight");
       const bool attention_input = hf == "self_attn.q_proj" || hf == "self_attn.k_proj" || hf == "self_attn.v_proj";
-      if ((attention_input && config.attention_bias) || (hf == "self_attn.o_proj" && config.attention_out_bias) || (hf.starts_with("mlp.") && config.mlp_bias))
+      if ((attention_input && config.attention_bias) || (hf == "self_attn.o_proj" && config.attention_out_bias) ||
+          (hf.starts_with("mlp.") && config.mlp_bias))
         names.push_back(stem + ".bias");
     }
   names.push_back("model.norm.weight");

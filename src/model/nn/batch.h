@@ -28,11 +28,11 @@ class SequenceState {
 };
 
 struct Batch {
-  ops::Ids ids;                            // one for each row
-  std::vector<int32_t> positions;          // of each row in its sequence
-  ops::Segments segments;                  // the sequences, where there is no past
-  SequenceState* state = nullptr;          // the past, or null
-  bool recompute = false;                  // layers keep only their inputs and compute the rest again in the backward pass
+  ops::Ids ids;                    // one for each row
+  std::vector<int32_t> positions;  // of each row in its sequence
+  ops::Segments segments;          // the sequences, where there is no past
+  SequenceState* state = nullptr;  // the past, or null
+  bool recompute = false;          // layers keep only their inputs and compute the rest again in the backward pass
 
   int64_t rows() const { return int64_t(ids->size()); }
   static Batch of_sequences(const std::vector<std::vector<int32_t>>& sequences);

@@ -38,8 +38,9 @@ class DenseLinear : public Linear {
 class LayerFactory {
  public:
   virtual ~LayerFactory() = default;
-  virtual std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features, bool bias) = 0;
-  virtual Variable vector(const std::string& name, int64_t size) = 0;                  // "model.norm": a norm's weight, f32
+  virtual std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
+                                         bool bias) = 0;
+  virtual Variable vector(const std::string& name, int64_t size) = 0;  // "model.norm": a norm's weight, f32
   virtual ops::Weight table(const std::string& name, int64_t rows, int64_t cols) = 0;  // embeddings, and the head
 };
 

@@ -9,7 +9,8 @@
 namespace sedum {
 
 struct AdamWOptions {
-  float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f, weight_decay = 0;  // decay for matrices only: not for norms and biases
+  float beta1 = 0.9f, beta2 = 0.999f, eps = 1e-8f,
+        weight_decay = 0;  // decay for matrices only: not for norms and biases
 };
 
 class AdamW {

@@ -139,6 +139,35 @@ inline int64_t chunk_units(int64_t units, int64_t piece) {
   return round_up((units + chunks - 1) / chunks, piece);
 }
 
+// One thread's working memory, in floats: A packed for a block of rows and all of K, a panel of B, the sums of a group of columns.
+struct ThreadMemory {
+  int64_t step, blocks;  // of `rows` rows
+  int64_t a, panel, sums;
+  int64_t floats() const { return a + panel + sums; }
+};
+inline ThreadMemory memory_for(const Work& w, int64_t rows) {
+  const int64_t step = chunk_units(w.units, w.piece), room = round_up(w.units, w.piece);
+  int64_t block_rows = kBlockBytes / 4 / room / Simd::rows * Simd::rows;
+  block_rows = least(kBlockRows, block_rows < 8 * Simd::rows ? 8 * Simd::rows : block_rows);
+  const int64_t blocks = (rows + block_rows - 1) / block_rows, most_rows = (rows + blocks - 1) / blocks;
+  const int64_t most_strips = (most_rows + Simd::rows - 1) / Simd::rows;
+  return {.step = step,
+          .blocks = blocks,
+          .a = round_up(most_rows * room + (w.units / step + 1) * most_strips * Simd::lanes, 16),
+          .panel = w.pack_b ? step * kPiece + 16 : 0,
+          .sums = most_rows * kGroup};
+}
+inline ThreadMemory memory_for_few(const Work& w) {
+  return {.step = kFewUnits,
+          .blocks = 1,
+          .a = round_up(w.m * round_up(w.units, w.piece) + Simd::lanes, 16),
+          .panel = kFewUnits * kPiece + 16,
+          .sums = w.m * kGroup};
+}
+inline float* take(const ThreadMemory& memory) {
+  return reinterpret_cast<float*>(product_scratch(size_t(memory.floats()) * 4));
+}
+
 inline void run_thread(const Work& w, const Grid& grid, int64_t thread) {
   const int64_t down = thread / grid.across, across = thread % grid.across;
   const int64_t panels = round_up(w.n, kPiece) / kPiece;
@@ -147,21 +176,16 @@ inline void run_thread(const Work& w, const Grid& grid, int64_t thread) {
   const int64_t row0 = w.m * down / grid.down, rows = w.m * (down + 1) / grid.down - row0;
   if (rows == 0 || col0 >= col1) return;
 
-  const int64_t step = chunk_units(w.units, w.piece), room = round_up(w.units, w.piece);
-  int64_t block_rows = kBlockBytes / 4 / room / Simd::rows * Simd::rows;
-  block_rows = least(kBlockRows, block_rows < 8 * Simd::rows ? 8 * Simd::rows : block_rows);
-  const int64_t blocks = (rows + block_rows - 1) / block_rows, most_rows = (rows + blocks - 1) / blocks;
-  const int64_t most_strips = (most_rows + Simd::rows - 1) / Simd::rows;
-  const int64_t a_floats = round_up(most_rows * room + (w.units / step + 1) * most_strips * Simd::lanes, 16);
-  const int64_t panel_floats = w.pack_b ? step * kPiece + 16 : 0, scratch_floats = most_rows * kGroup;
-  float* a = reinterpret_cast<float*>(product_scratch(size_t(a_floats + panel_floats + scratch_floats) * 4));
+  const ThreadMemory memory = memory_for(w, rows);
+  const int64_t step = memory.step, blocks = memory.blocks;
+  float* const a = take(memory);
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t first = row0 + rows * i / blocks, count = row0 + rows * (i + 1) / blocks - first;
     const Strips strips{first, count, (count + Simd::rows - 1) / Simd::rows};
     for (int64_t u = 0; u < w.units; u += step)
       w.pack_a(*w.a, strips, u, round_up(least(step, w.units - u), w.piece),
                a + count * u + u / step * strips.count * Simd::lanes);
-    run_block(w, strips, step, col0, col1, a, a + a_floats, a + a_floats + panel_floats);
+    run_block(w, strips, step, col0, col1, a, a + memory.a, a + memory.a + memory.panel);
   }
 }
 
@@ -172,10 +196,11 @@ inline void run_few(const Work& w, int64_t threads, int64_t thread) {
                 end = panels * (thread + 1) / threads;
   if (first >= end) return;
   const Strips strips{0, w.m, 1};
-  const int64_t room = round_up(w.units, w.piece), a_floats = round_up(w.m * room + Simd::lanes, 16);
-  float* a = reinterpret_cast<float*>(product_scratch(size_t(a_floats + kFewUnits * kPiece + 16 + w.m * kGroup) * 4));
-  float* const panel = a + a_floats;
-  float* const scratch = panel + kFewUnits * kPiece + 16;
+  const int64_t room = round_up(w.units, w.piece);
+  const ThreadMemory memory = memory_for_few(w);
+  float* const a = take(memory);
+  float* const panel = a + memory.a;
+  float* const scratch = panel + memory.panel;
   w.pack_a(*w.a, strips, 0, room, a);
   for (int64_t p = first; p < end; ++p) {
     const Rectangle r{0, w.m, p * kPiece, least(kPiece, w.n - p * kPiece)};
@@ -199,8 +224,12 @@ inline void run_few(const Work& w, int64_t threads, int64_t thread) {
 // on the caller.
 constexpr int64_t kAlone = 1 << 18;
 
+inline int64_t threads_for(const Work& w, int64_t threads) {
+  return (w.m + 8) * (w.n + 8) * w.units < kAlone ? 1 : threads;
+}
+
 inline void run(ThreadPool& pool, const Work& w, bool few) {
-  const int64_t threads = (w.m + 8) * (w.n + 8) * w.units < kAlone ? 1 : pool.size();
+  const int64_t threads = threads_for(w, pool.size());
   const Grid grid = grid_for(w, threads);
   const auto work = [&](int thread) {
     if (few)
@@ -273,6 +302,26 @@ void multiply(ThreadPool& pool, Product product, const ConstMatrix& a, const Con
   run(pool, work, b_along && c.rows <= Simd::rows);
 }
 
+// What each of `threads` threads takes for a product of these sizes. Element types do not matter.
+template <class Unit>
+ProductScratch scratch(int64_t threads, Product product, int64_t m, int64_t n, int64_t k) {
+  const Work work{.m = m,
+                  .n = n,
+                  .units = (k + Unit::values - 1) / Unit::values,
+                  .a = nullptr,
+                  .pack_a = nullptr,
+                  .b = nullptr,
+                  .pack_b = right_packer<Unit>(DType::kF32, true),
+                  .panels = nullptr,
+                  .c = nullptr,
+                  .accumulate = false,
+                  .tiles = nullptr,
+                  .piece = kPieceUnits<Unit>};
+  const int64_t used = threads_for(work, threads), down = grid_for(work, used).down;
+  const bool few = product == Product::kNT && m <= Simd::rows;
+  return {used, size_t((few ? memory_for_few(work) : memory_for(work, (m + down - 1) / down)).floats()) * 4};
+}
+
 // Panels of all columns, each over all of K.
 template <class Unit>
 void pack_panels(ThreadPool& pool, const ConstMatrix& w, void* panels) {
@@ -340,7 +389,11 @@ struct Products {
     else
       multiply_panels<Bf16Unit>(pool, x, panels, y, accumulate);
   }
-  static constexpr ProductKernels kTable{&multiply, &packed_bytes, &pack, &multiply_packed};
+  static ProductScratch scratch(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k) {
+    return compute == Compute::kF32 ? SEDUM_ISA_NAMESPACE::scratch<ExactUnits>(threads, product, m, n, k)
+                                    : SEDUM_ISA_NAMESPACE::scratch<Bf16Unit>(threads, product, m, n, k);
+  }
+  static constexpr ProductKernels kTable{&multiply, &packed_bytes, &pack, &multiply_packed, &scratch};
 };
 
 }  // namespace sedum::SEDUM_ISA_NAMESPACE

@@ -11,6 +11,12 @@ namespace sedum {
 
 enum class Product { kNT, kNN, kTN };  // which of the three: it says along which side of each operand the sum runs
 
+// Working memory of a product: `bytes` of product_scratch() on each of the threads that take part, the caller being the first.
+struct ProductScratch {
+  int64_t threads;
+  size_t bytes;
+};
+
 struct ProductKernels {
   void (*multiply)(ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a, const ConstMatrix& b,
                    const MutableMatrix& c, bool accumulate);
@@ -19,12 +25,17 @@ struct ProductKernels {
   void (*pack)(ThreadPool& pool, Compute compute, const ConstMatrix& w, void* panels);
   void (*multiply_packed)(ThreadPool& pool, Compute compute, const ConstMatrix& x, const void* panels,
                           const MutableMatrix& y, bool accumulate);
+  // For multiply(): C (m,n), sums over k.
+  ProductScratch (*scratch)(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k);
 };
+
+ProductScratch scratch_of(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k);
 
 extern const ProductKernels kPortableProducts, kAvx2Products, kAvx512Products, kAvx512Bf16Products;
 
 // This thread's working memory, at least `bytes`, 64-byte aligned, in huge pages where granted. It grows to the largest product so far
 // and stays until the thread ends: after the first call of a size nothing is allocated. The next call may move it.
 std::byte* product_scratch(size_t bytes);
+size_t product_scratch_size(size_t bytes);  // what it holds when that much was asked for
 
 }  // namespace sedum
