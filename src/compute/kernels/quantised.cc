@@ -80,7 +80,7 @@ class Work {
     block_bytes_ = size_t(tiles_at_once_) * tile;
     int64_t columns = 0;
     for (const Product& product : products) columns += product.w->rows();
-    // Quantising a row costs as much as 40 columns of a product. Where that is little beside a thread's columns, each thread quantises
+    // Quantising a row costs as much as 28 columns of a product. Where that is little beside a thread's columns, each thread quantises
     // all rows for itself: no barrier, and no line written by one core and read by another (350 ns each).
     alone_ = columns >= int64_t{kAloneColumns} * pool.size();
     if (!alone_) shared_ = scratch(block_bytes_);
