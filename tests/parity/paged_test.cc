@@ -54,7 +54,7 @@ std::vector<float> paged_logits(const RuntimeModel& model, const Sequences& sequ
 class Paged : public testing::TestWithParam<const char*> {};
 
 TEST_P(Paged, ChunksAndDecodingGiveTheWholeForward) {
-  Runtime runtime(2);
+  Runtime runtime(1);
   const RuntimeModel model(runtime, golden(std::string("models/") + GetParam()), {.compute = Compute::kF32});
   const std::vector<float> whole = logits_of(model, golden_ids());
   for (const size_t chunk : {1, 7, 32, 33, 1000}) {
@@ -80,7 +80,7 @@ std::vector<int32_t> greedy(const RuntimeModel& model, std::vector<int32_t> ids,
 
 // Small steps, and so few pages that sequences lose theirs and are computed again.
 TEST(PagedEngine, CrowdedRequestsAnswerAsIfAlone) {
-  Runtime runtime(2);
+  Runtime runtime(1);
   const RuntimeModel model(runtime, golden("models/llama"), {.compute = Compute::kF32});
   LocalEngine engine(model, {.context_length = 128, .cache_tokens = 192, .step_tokens = 24});
   std::vector<std::promise<std::vector<int32_t>>> answers(6);

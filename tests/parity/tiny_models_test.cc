@@ -16,7 +16,7 @@ using nlohmann::json;
 
 std::vector<float> exact_logits(const fs::path& path,
                                 const std::vector<std::vector<int32_t>>& sequences = golden_ids()) {
-  Runtime runtime(2);
+  Runtime runtime(1);
   const RuntimeModel model(runtime, path, {.compute = Compute::kF32});
   return logits_of(model, sequences);
 }
