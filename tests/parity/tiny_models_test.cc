@@ -27,6 +27,7 @@ Difference against_golden(const std::vector<float>& logits, const std::string& n
 
 struct Case {
   const char *model, *logits;
+  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.model; }
 };
 class TinyModel : public testing::TestWithParam<Case> {};
 
