@@ -1,5 +1,6 @@
 #include "compute/ops/linear.h"
 
+#include "compute/kernels/quantised.h"
 #include "compute/kernels/rows.h"
 #include "compute/ops/check.h"
 
@@ -29,6 +30,10 @@ void scale_by(Context& ctx, float factor, Tensor& t) {
   if (!ctx.runs()) return;
   with_type("lora_linear", t.dtype(),
             [&]<class T>(T) { sedum::scale<T>(*ctx.pool, t.data<T>(), factor, t.count(), t.data<T>()); });
+}
+
+bool uses_packed(const Context& ctx, const Weight& weight) {
+  return weight.packed && !ctx.tape && weight.packed->compute() == ctx.compute;
 }
 
 void forward(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, Tensor& y) {
@@ -76,6 +81,37 @@ Variable linear(Context& ctx, const Variable& x, const Weight& weight, const Var
                   backward_parameters(pass, xv);
                   backward_data(pass, w);
                 });
+}
+
+std::vector<Variable> linear_group(Context& ctx, const Variable& x, std::span<const LinearTerm> terms) {
+  check(!ctx.tape, "linear_group", "is for steps without a tape");
+  std::vector<Variable> results;
+  std::vector<PackedProduct> packed;
+  for (const LinearTerm& term : terms) {
+    check_linear("linear_group", x, *term.weight, term.bias);
+    results.push_back(Variable(ctx.empty(x.dtype(), with_last(x.shape(), term.weight->out_features()))));
+    if (ctx.runs() && uses_packed(ctx, *term.weight))
+      packed.push_back({*term.weight->packed, mutable_matrix(results.back().value()), false});
+  }
+  if (!ctx.runs()) return results;
+  const bool together = packed.size() == terms.size() && ctx.compute == Compute::kInt8;
+  if (together) product_packed_int8(*ctx.pool, matrix(x.value()), packed);
+  for (size_t i = 0; i < terms.size(); ++i) {
+    if (together)
+      add_bias(ctx, terms[i].bias, results[i].value());
+    else
+      forward(ctx, x, *terms[i].weight, terms[i].bias, results[i].value());
+  }
+  return results;
+}
+
+void add_low_rank(Context& ctx, const Variable& x, const Variable& a, const Variable& b, float factor, Tensor& y) {
+  Tensor u = ctx.empty(x.dtype(), with_last(x.shape(), a.shape()[0]));
+  if (!ctx.runs()) return;
+  product_nt(*ctx.pool, product_compute(ctx), matrix(x.value()), matrix(a.value()), mutable_matrix(u));
+  with_type("lora_linear", u.dtype(),
+            [&]<class T>(T) { sedum::scale<T>(*ctx.pool, u.data<T>(), factor, u.count(), u.data<T>()); });
+  product_nt(*ctx.pool, product_compute(ctx), matrix(u), matrix(b.value()), mutable_matrix(y), true);
 }
 
 Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, const Variable& a,

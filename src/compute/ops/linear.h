@@ -2,6 +2,8 @@
 // The linear layer and its low-rank adaptation, over weights as they are stored.
 
 #include <memory>
+#include <span>
+#include <vector>
 
 #include "compute/autograd/tape.h"
 
@@ -19,9 +21,19 @@ struct Weight {
 // y (…,N) = x (…,K) · Wᵀ + bias (N). bias may be null.
 Variable linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias = nullptr);
 
+// linear() of one x by several weights, without a tape: packed weights share the quantised x and one parallel region.
+struct LinearTerm {
+  const Weight* weight;
+  const Variable* bias;
+};
+std::vector<Variable> linear_group(Context& ctx, const Variable& x, std::span<const LinearTerm> terms);
+
 // y = x · Wᵀ + bias + factor · (x · Aᵀ) · Bᵀ with A (r,K), B (N,r): the sum of three linear() in one pass over y.
 // Hu et al.: "LoRA: Low-Rank Adaptation of Large Language Models", 2021; factor is lora_alpha / r.
 Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, const Variable& a,
                      const Variable& b, float factor);
+
+// y += factor · (x · Aᵀ) · Bᵀ, without a tape.
+void add_low_rank(Context& ctx, const Variable& x, const Variable& a, const Variable& b, float factor, Tensor& y);
 
 }  // namespace sedum::ops

@@ -33,6 +33,10 @@ class LoraLinear : public Linear {
   Variable forward(Context& ctx, const Variable& x) const override {
     return ops::lora_linear(ctx, x, base_->weight(), base_->bias(), a_, b_, factor_);
   }
+  const DenseLinear& dense() const override { return *base_; }
+  void adapt(Context& ctx, const Variable& x, Tensor& y) const override {
+    ops::add_low_rank(ctx, x, a_, b_, factor_, y);
+  }
   int64_t in_features() const override { return base_->in_features(); }
   int64_t out_features() const override { return base_->out_features(); }
 

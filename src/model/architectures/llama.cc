@@ -41,15 +41,15 @@ LlamaModel::LlamaModel(const ModelConfig& config, LayerFactory& factory)
 Variable LlamaModel::attention(Context& ctx, const Layer& layer, int64_t index, const Variable& x,
                                const Step& step) const {
   const RotaryTables& rotary = step.rotary;
-  const Variable q = ops::rope(ctx, layer.q_proj->forward(ctx, x), rotary.cos, rotary.sin, config_.head_dim);
-  const Variable k = ops::rope(ctx, layer.k_proj->forward(ctx, x), rotary.cos, rotary.sin, config_.head_dim);
-  const Variable v = layer.v_proj->forward(ctx, x);
-  return layer.o_proj->forward(ctx, attend(ctx, step.batch, index, q, k, v, step.shape));
+  const auto qkv = forward_together(ctx, x, {layer.q_proj.get(), layer.k_proj.get(), layer.v_proj.get()});
+  const Variable q = ops::rope(ctx, qkv[0], rotary.cos, rotary.sin, config_.head_dim);
+  const Variable k = ops::rope(ctx, qkv[1], rotary.cos, rotary.sin, config_.head_dim);
+  return layer.o_proj->forward(ctx, attend(ctx, step.batch, index, q, k, qkv[2], step.shape));
 }
 
 Variable LlamaModel::feed_forward(Context& ctx, const Layer& layer, const Variable& x) const {
-  return layer.down_proj->forward(ctx,
-                                  ops::swiglu(ctx, layer.gate_proj->forward(ctx, x), layer.up_proj->forward(ctx, x)));
+  const auto inner = forward_together(ctx, x, {layer.gate_proj.get(), layer.up_proj.get()});
+  return layer.down_proj->forward(ctx, ops::swiglu(ctx, inner[0], inner[1]));
 }
 
 Variable LlamaModel::hidden_states(Context& ctx, const Batch& batch) const {

@@ -4,6 +4,7 @@
 // A model asks a LayerFactory for its layers by name; what it gets may be a dense layer, one with a low-rank adapter, or one whose
 // weights are quantised. Nothing in architectures/ branches on that.
 
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,12 +13,17 @@
 
 namespace sedum {
 
+class DenseLinear;
+
 class Linear {
  public:
   virtual ~Linear() = default;
   virtual Variable forward(Context& ctx, const Variable& x) const = 0;  // (…, in) → (…, out)
   virtual int64_t in_features() const = 0;
   virtual int64_t out_features() const = 0;
+  // The dense layer behind it, and what this one adds to that layer's result, in place and without a tape.
+  virtual const DenseLinear& dense() const = 0;
+  virtual void adapt(Context& ctx, const Variable& x, Tensor& y) const = 0;
 };
 
 class DenseLinear : public Linear {
@@ -26,6 +32,8 @@ class DenseLinear : public Linear {
   Variable forward(Context& ctx, const Variable& x) const override { return ops::linear(ctx, x, weight_, bias()); }
   int64_t in_features() const override { return weight_.in_features(); }
   int64_t out_features() const override { return weight_.out_features(); }
+  const DenseLinear& dense() const override { return *this; }
+  void adapt(Context&, const Variable&, Tensor&) const override {}
   const ops::Weight& weight() const { return weight_; }
   const Variable* bias() const { return bias_.defined() ? &bias_ : nullptr; }
 
@@ -33,6 +41,9 @@ class DenseLinear : public Linear {
   ops::Weight weight_;
   Variable bias_;
 };
+
+// The results of several layers for the same x. Without a tape their products share one parallel region.
+std::vector<Variable> forward_together(Context& ctx, const Variable& x, std::initializer_list<const Linear*> layers);
 
 // Names are those of the Hugging Face model, without ".weight": "model.layers.0.self_attn.q_proj".
 class LayerFactory {
