@@ -1,0 +1,134 @@
+"""Models through the formats and back: nothing lost where nothing may be lost, and a merged adapter says what base and adapter say."""
+
+import math
+
+from sedum_testing import GOLDEN, SedumTest, main, read_npy, read_safetensors, recipe
+
+MODELS = GOLDEN / "models"
+
+
+class Convert(SedumTest):
+    def folders(self):
+        return [MODELS / name for name in ("llama", "llama_linear", "llama_scaled", "qwen2", "qwen2_tied")]
+
+    def test_folder_to_gguf_and_back_keeps_every_bit(self):
+        for model in self.folders():
+            with self.subTest(model=model.name):
+                gguf, back = self.folder / f"{model.name}.gguf", self.folder / model.name
+                self.sedum("convert", "--model", model, "--out", gguf, "--type", "f32")
+                self.sedum("convert", "--model", gguf, "--out", back, "--type", "f32", "--format", "safetensors")
+                before, after = read_safetensors(model / "model.safetensors"), read_safetensors(back / "model.safetensors")
+                before.pop("lm_head.weight", None) if "lm_head.weight" not in after else None  # tied: stored once
+                self.assertEqual(sorted(before), sorted(after))
+                for name in before:
+                    self.assertTrue(before[name] == after[name], name)
+
+    def test_logits_are_the_same_through_both(self):
+        ids = self.write("ids.json", [[1, 5, 9, 200, 201], [7, 8]])
+        for model in self.folders():
+            with self.subTest(model=model.name):
+                gguf, back = self.folder / f"{model.name}.gguf", self.folder / model.name
+                self.sedum("convert", "--model", model, "--out", gguf, "--type", "f32")
+                self.sedum("convert", "--model", gguf, "--out", back, "--type", "f32")
+                logits = []
+                for path in (model, gguf, back):
+                    self.sedum("forward", "--threads", "1", "--model", path, "--ids-file", ids, "--out", "o.npy")
+                    logits.append(read_npy(self.folder / "o.npy")[1])
+                # Llama 3's scaling of positions goes through f32 divisors: its last bit may differ.
+                tolerance = 1e-5 if model.name == "llama_scaled" else 0
+                for again in logits[1:]:
+                    self.assertLessEqual(max(abs(a - b) for a, b in zip(logits[0], again)), tolerance)
+
+    def test_tokenizer_and_template_travel(self):
+        gguf, back = self.folder / "m.gguf", self.folder / "m"
+        self.sedum("convert", "--model", MODELS / "llama", "--out", gguf, "--type", "q8_0")
+        self.sedum("convert", "--model", gguf, "--out", back, "--type", "f16")
+        messages = self.write("messages.json", [{"role": "system", "content": "短"}, {"role": "user", "content": "How do I water it?"}])
+        prompts, ids, hashes = [], [], []
+        for model in (MODELS / "llama", gguf, back):
+            prompts.append(self.sedum("template", "--model", model, "--messages", messages, "--add-generation-prompt").stdout)
+            ids.append(self.sedum_json("tokenize", "--model", model, "--text", prompts[0] + " naïve 多肉 🌵 12345")["ids"])
+            hashes.append(self.sedum_json("info", "--model", model)["tokenizer"]["hash"])
+        self.assertEqual(len(set(prompts)), 1)
+        self.assertEqual(ids[0], ids[1])
+        self.assertEqual(ids[0], ids[2])
+        self.assertEqual(len(set(hashes)), 1, hashes)
+
+    def test_types(self):
+        for kind, word in (("f16", "f16"), ("bf16", "bf16"), ("q8_0", "q8_0")):
+            out = self.folder / f"{kind}.gguf"
+            self.sedum("convert", "--model", MODELS / "qwen2", "--out", out, "--type", kind)
+            tensors = self.sedum_json("info", "--model", out)["tensors"]
+            self.assertGreaterEqual(tensors[word]["tensors"], 15, tensors)
+            self.assertEqual(set(tensors), {word, "f32"})  # norms and biases keep their precision
+
+    def test_refusals(self):
+        self.assertOneLine(self.sedum("convert", "--model", MODELS / "llama", "--out", "x", "--type", "q8_0", code=1), ".gguf")
+        self.assertOneLine(self.sedum("convert", "--model", MODELS / "llama", "--out", "x.gguf", "--type", "q3_9", code=1), "q3_9")
+        self.assertOneLine(self.sedum("convert", "--model", MODELS / "llama", "--out", "x.gguf", "--format", "safetensors", code=1), "x.gguf")
+        self.assertEqual(list(self.folder.glob("x*")), [])
+
+    def test_no_half_written_file_under_the_name(self):
+        self.write("blocked", "")
+        self.assertOneLine(self.sedum("convert", "--model", MODELS / "llama", "--out", "blocked/x.gguf", "--type", "f16", code=1), "blocked/x.gguf")
+
+
+class Merge(SedumTest):
+    """An adapter trained here, folded in."""
+
+    def setUp(self):
+        super().setUp()
+        self.write_rows("rows.jsonl", [{"instruction": f"{i}?", "output": f"{i * i}!"} for i in range(12)])
+        self.ids = self.write("ids.json", [[1, 5, 9, 200, 301, 17, 64], [7, 8]])
+
+    def train(self, model):
+        self.write("lora.yaml", recipe(model_name_or_path=str(model), output_dir="run", data={"train": ["rows.jsonl"]}, cutoff_len=64, max_steps=30,
+                                       learning_rate=2e-2, r=4, threads=1, overwrite_output_dir=True))
+        self.sedum("train", "lora.yaml")
+        return self.folder / "run" / "adapter"
+
+    def logits(self, *model):
+        self.sedum("forward", "--threads", "1", "--model", *model, "--ids-file", self.ids, "--out", "o.npy")
+        return read_npy(self.folder / "o.npy")[1]
+
+    @staticmethod
+    def relative(a, b):
+        mean = sum(b) / len(b)
+        spread = math.sqrt(sum((x - mean) ** 2 for x in b) / len(b))
+        return max(abs(x - y) for x, y in zip(a, b)) / spread
+
+    def test_merged_is_base_and_adapter(self):
+        for name in ("llama", "qwen2"):
+            with self.subTest(model=name):
+                model = MODELS / name
+                adapter = self.train(model)
+                both = self.logits(model, "--adapter", adapter)
+                self.assertGreater(self.relative(self.logits(model), both), 0.05)  # the adapter does something
+                for out, kind, limit in (("merged.gguf", "f32", 1e-5), ("merged", "f32", 1e-5), ("half.gguf", "f16", 2e-2)):
+                    done = self.sedum("merge", "--model", model, "--adapter", adapter, "--out", out, "--type", kind)
+                    self.assertIn("loss of base and adapter", done.stdout)
+                    self.assertLess(self.relative(self.logits(self.folder / out), both), limit, (name, out))
+
+    def test_run_folder_and_adapter_folder_name_the_model(self):
+        adapter = self.train(MODELS / "llama")
+        both = self.logits(MODELS / "llama", "--adapter", adapter)
+        self.assertEqual(self.logits(adapter), both)
+        self.assertEqual(self.logits(self.folder / "run"), both)
+
+    def test_adapter_of_another_model(self):
+        adapter = self.train(MODELS / "llama")
+        done = self.sedum("merge", "--model", MODELS / "llama_scaled", "--adapter", adapter, "--out", "x.gguf", code=1)
+        self.assertOneLine(done, "another model")
+        self.assertFalse((self.folder / "x.gguf").exists())
+
+    def test_adapter_on_quantised_base(self):
+        """Rank-4 changes on Q8_0 weights: merged as f32 they are exact, and the base's own bits are what is merged into."""
+        base = MODELS / "qwen2.q8_0.gguf"
+        adapter = self.train(base)
+        both = self.logits(base, "--adapter", adapter)
+        self.sedum("merge", "--model", base, "--adapter", adapter, "--out", "m.gguf", "--type", "f32")
+        self.assertLess(self.relative(self.logits(self.folder / "m.gguf"), both), 1e-5)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""`sedum generate`: seeds, stop strings, limits, streamed text; and that precision and threads do what they say."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+from sedum_testing import ANSWER, OTHER_ANSWER, OTHER_QUESTION, QUESTION, SEDUM, TINY, TINY_CONTEXT, SedumTest, environment, main, read_npy, teach
+
+
+class Generate(SedumTest):
+    @classmethod
+    def setUpClass(cls):
+        cls.shared = pathlib.Path(tempfile.mkdtemp(prefix="sedum-e2e-"))
+        cls.addClassCleanup(shutil.rmtree, cls.shared, ignore_errors=True)
+        cls.taught = teach(cls.shared)
+
+    def say(self, question, *arguments):
+        return self.answer("--prompt", question, "--temperature", "0", *arguments, model=self.taught)
+
+    def test_what_was_taught_is_said(self):
+        for compute in ("f32", "bf16", "int8"):
+            for question, answer in ((QUESTION, ANSWER), (OTHER_QUESTION, OTHER_ANSWER)):
+                said = self.say(question, "--compute", compute)
+                self.assertEqual((said["text"], said["finish_reason"]), (answer, "stop"), compute)
+
+    def test_text_is_the_streamed_text(self):
+        done = self.sedum("generate", "--model", self.taught, "--threads", "1", "--prompt", QUESTION, "--temperature", "0")
+        self.assertEqual(done.stdout, ANSWER + "\n")
+
+    def test_no_character_is_split_in_the_stream(self):
+        process = subprocess.Popen([SEDUM, "generate", "--model", self.taught, "--threads", "1", "--prompt", QUESTION, "--temperature", "0"], stdout=subprocess.PIPE, env=environment())
+        pieces = []
+        while piece := os.read(process.stdout.fileno(), 65536):
+            pieces.append(piece)
+        process.stdout.close()
+        self.assertEqual(process.wait(), 0)
+        for piece in pieces:
+            piece.decode()  # raises when a piece ends within a character
+        self.assertEqual(b"".join(pieces).decode(), ANSWER + "\n")
+
+    def test_prompt_from_a_file(self):
+        path = self.write("question.txt", QUESTION)
+        said = self.answer("--prompt-file", path, "--temperature", "0", model=self.taught)
+        self.assertEqual(said["text"], ANSWER)
+
+    def test_stop_strings_end_the_answer_and_stay_out_of_it(self):
+        said = self.say(OTHER_QUESTION, "--stop", "STOP")
+        self.assertEqual((said["text"], said["finish_reason"]), (OTHER_ANSWER.split("STOP")[0], "stop"))
+        said = self.say(OTHER_QUESTION, "--stop", "never said", "--stop", "window", "--stop", "STOP")
+        self.assertEqual(said["text"], OTHER_ANSWER.split("window")[0])
+        said = self.say(QUESTION, "--stop", "浇水")  # six bytes, six tokens
+        self.assertEqual(said["text"], ANSWER.split("浇水")[0])
+        self.assertEqual(self.say(OTHER_QUESTION, "--stop", "windy")["text"], OTHER_ANSWER)
+
+    def test_max_tokens(self):
+        for n in (1, 5, 9):
+            said = self.say(OTHER_QUESTION, "--max-tokens", n)
+            self.assertEqual((len(said["ids"]), said["finish_reason"]), (n, "length"))
+            self.assertTrue(OTHER_ANSWER.startswith(said["text"]))
+
+    def test_a_full_context_ends_the_answer(self):
+        said = self.answer("--ids", " ".join(["7"] * (TINY_CONTEXT - 6)), "--temperature", "0", "--max-tokens", "-1")
+        self.assertLessEqual(len(said["ids"]), 6)
+        if said["finish_reason"] == "length":
+            self.assertEqual(len(said["ids"]), 6)
+
+    def test_seeds(self):
+        wild = ["--prompt", "Hi", "--temperature", "1.5", "--max-tokens", "24"]
+        first = self.answer(*wild, "--seed", "7")
+        self.assertEqual(first["ids"], self.answer(*wild, "--seed", "7")["ids"])
+        self.assertEqual(first["ids"], self.answer(*wild, "--seed", "7", threads=2)["ids"])
+        self.assertNotEqual(first["ids"], self.answer(*wild, "--seed", "8")["ids"])
+
+    def test_one_candidate_is_greedy(self):
+        greedy = self.answer("--prompt", "Hi", "--temperature", "0", "--max-tokens", "16")
+        for option in (["--top-k", "1"], ["--top-p", "0.000001"], ["--min-p", "1"]):
+            self.assertEqual(self.answer("--prompt", "Hi", "--temperature", "2", "--max-tokens", "16", *option)["ids"], greedy["ids"], option)
+
+    def test_repetition_penalty(self):
+        plain = self.answer("--prompt", "Hi", "--temperature", "0", "--max-tokens", "30")["ids"]
+        penalised = self.answer("--prompt", "Hi", "--temperature", "0", "--max-tokens", "30", "--repetition-penalty", "5")["ids"]
+        self.assertGreater(len(set(penalised)), len(set(plain)))
+
+    def test_raw_text_and_ids_are_the_same_prompt(self):
+        raw = self.answer("--raw", "--prompt", "Bright", "--temperature", "0", "--max-tokens", "8")
+        ids = self.answer("--ids", " ".join(map(str, raw["prompt_ids"])), "--temperature", "0", "--max-tokens", "8")
+        self.assertEqual(raw["ids"], ids["ids"])
+        tokens = self.sedum_json("tokenize", "--model", TINY, "--text", "Bright")
+        self.assertEqual(tokens["ids"], raw["prompt_ids"])
+        self.assertEqual(self.sedum("detokenize", "--model", TINY, "--ids", " ".join(map(str, tokens["ids"]))).stdout, "Bright\n")
+
+    def test_logits_agree_with_the_tokens(self):
+        """`forward` over prompt and answer: at each place the largest logit is the token that came."""
+        said = self.answer("--prompt", "Hi", "--temperature", "0", "--max-tokens", "12", "--compute", "f32")
+        ids = said["prompt_ids"] + said["ids"]
+        self.write("ids.json", [ids, ids[:3]])
+        self.sedum("forward", "--model", TINY, "--threads", "1", "--ids-file", "ids.json", "--out", "logits.npy")
+        (rows, length, vocabulary), values = read_npy(self.folder / "logits.npy")
+        self.assertEqual((rows, length, vocabulary), (2, len(ids), 320))
+        row = lambda i: values[i * vocabulary : (i + 1) * vocabulary]
+        for i, token in enumerate(said["ids"]):
+            at = row(len(said["prompt_ids"]) - 1 + i)
+            self.assertEqual(at.index(max(at)), token)
+        self.assertEqual([row(i) for i in range(3)], [row(length + i) for i in range(3)])  # alone or beside others
+        self.assertTrue(all(v == 0 for v in values[(length + 3) * vocabulary :]))
+
+
+if __name__ == "__main__":
+    main()
