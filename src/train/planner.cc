@@ -7,7 +7,7 @@ namespace sedum {
 namespace {
 
 // What a run holds beyond what planning it does: logs, buffers of files, the heap's slack. Measured on runs of a tiny model.
-constexpr uint64_t kRunBytes = 1u << 20;
+constexpr uint64_t kRunBytes = 640u << 10;
 
 // Arenas lie in huge pages where the kernel grants them: the last one is paid for whole.
 uint64_t whole_pages(uint64_t bytes) {

@@ -28,10 +28,10 @@ class Memory(SedumTest):
             for threads in (1, 2):
                 for compute in ("f32", "bf16"):
                     with self.subTest(kind=kind, threads=threads, compute=compute):
-                        self.check(0.12, finetuning_type=kind, threads=threads, compute=compute, data={"train": [self.rows(40)]})
+                        self.check(0.05, finetuning_type=kind, threads=threads, compute=compute, data={"train": [self.rows(40)]})
 
     def test_more_rows_and_larger_batches(self):
-        self.check(0.12, threads=2, per_device_train_batch_size=32, gradient_checkpointing=False, data={"train": [self.rows(2000)]})
+        self.check(0.05, threads=2, per_device_train_batch_size=32, gradient_checkpointing=False, data={"train": [self.rows(2000)]})
 
 
 if __name__ == "__main__":

@@ -108,8 +108,9 @@ const char* name(Compute compute) {
   return "?";
 }
 
-ProductScratch scratch_of(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k) {
-  return kernels_of(isa()).scratch(threads, compute, product, m, n, k);
+ProductScratch scratch_of(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k,
+                          DType result) {
+  return kernels_of(isa()).scratch(threads, compute, product, m, n, k, result);
 }
 
 void product_nt(ThreadPool& pool, Compute compute, ConstMatrix x, ConstMatrix w, MutableMatrix y, bool accumulate) {

@@ -4,9 +4,9 @@
 
 namespace sedum {
 
-void WorkingMemory::product(Compute compute, Product product, int64_t m, int64_t n, int64_t k) {
+void WorkingMemory::product(Compute compute, Product product, int64_t m, int64_t n, int64_t k, DType result) {
   if (m == 0 || n == 0 || k == 0) return;
-  const ProductScratch need = scratch_of(threads_, compute, product, m, n, k);
+  const ProductScratch need = scratch_of(threads_, compute, product, m, n, k, result);
   product_caller_ = std::max(product_caller_, need.bytes);
   if (need.threads > 1) product_others_ = std::max(product_others_, need.bytes);
 }

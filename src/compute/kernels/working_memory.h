@@ -3,7 +3,7 @@
 // operators say here what they would call, and the planner reads the sum.
 //
 //   WorkingMemory working(pool.size());
-//   working.product(Compute::kBF16, Product::kNT, 1024, 896, 896);
+//   working.product(Compute::kBF16, Product::kNT, 1024, 896, 896, DType::kF32);
 //   working.bytes();
 
 #include <cstdint>
@@ -17,7 +17,8 @@ namespace sedum {
 class WorkingMemory {
  public:
   explicit WorkingMemory(int threads) : threads_(threads) {}
-  void product(Compute compute, Product product, int64_t m, int64_t n, int64_t k);  // C (m,n), sums over k
+  void product(Compute compute, Product product, int64_t m, int64_t n, int64_t k,
+               DType result);  // C (m,n), sums over k
   void attention(const AttentionShape& shape, std::span<const AttentionSegment> segments, bool backward);
   uint64_t bytes() const;  // of all threads together
 

@@ -71,21 +71,21 @@ inline void product_nt(Context& ctx, Compute compute, const Tensor& x, const Ten
   if (ctx.runs())
     sedum::product_nt(*ctx.pool, compute, matrix(x), matrix(w), mutable_matrix(y), accumulate);
   else if (ctx.working)
-    ctx.working->product(compute, Product::kNT, y.shape().rows(), y.size(-1), x.size(-1));
+    ctx.working->product(compute, Product::kNT, y.shape().rows(), y.size(-1), x.size(-1), y.dtype());
 }
 inline void product_nn(Context& ctx, Compute compute, const Tensor& dy, const Tensor& w, Tensor& dx,
                        bool accumulate = false) {
   if (ctx.runs())
     sedum::product_nn(*ctx.pool, compute, matrix(dy), matrix(w), mutable_matrix(dx), accumulate);
   else if (ctx.working)
-    ctx.working->product(compute, Product::kNN, dx.shape().rows(), dx.size(-1), dy.size(-1));
+    ctx.working->product(compute, Product::kNN, dx.shape().rows(), dx.size(-1), dy.size(-1), dx.dtype());
 }
 inline void product_tn(Context& ctx, Compute compute, const Tensor& dy, const Tensor& x, Tensor& dw,
                        bool accumulate = false) {
   if (ctx.runs())
     sedum::product_tn(*ctx.pool, compute, matrix(dy), matrix(x), mutable_matrix(dw), accumulate);
   else if (ctx.working)
-    ctx.working->product(compute, Product::kTN, dw.shape().rows(), dw.size(-1), x.shape().rows());
+    ctx.working->product(compute, Product::kTN, dw.shape().rows(), dw.size(-1), x.shape().rows(), dw.dtype());
 }
 
 inline Shape with_last(Shape shape, int64_t size) {

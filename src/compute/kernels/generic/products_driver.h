@@ -302,9 +302,9 @@ void multiply(ThreadPool& pool, Product product, const ConstMatrix& a, const Con
   run(pool, work, b_along && c.rows <= Simd::rows);
 }
 
-// What each of `threads` threads takes for a product of these sizes. Element types do not matter.
+// What each thread takes for a product of these sizes, operand types apart. Sums that go to C lie at the end of its memory, untouched.
 template <class Unit>
-ProductScratch scratch(int64_t threads, Product product, int64_t m, int64_t n, int64_t k) {
+ProductScratch scratch(int64_t threads, Product product, int64_t m, int64_t n, int64_t k, DType result) {
   const Work work{.m = m,
                   .n = n,
                   .units = (k + Unit::values - 1) / Unit::values,
@@ -318,8 +318,10 @@ ProductScratch scratch(int64_t threads, Product product, int64_t m, int64_t n, i
                   .tiles = nullptr,
                   .piece = kPieceUnits<Unit>};
   const int64_t used = threads_for(work, threads), down = grid_for(work, used).down;
-  const bool few = product == Product::kNT && m <= Simd::rows;
-  return {used, size_t((few ? memory_for_few(work) : memory_for(work, (m + down - 1) / down)).floats()) * 4};
+  if (product == Product::kNT && m <= Simd::rows) return {used, size_t(memory_for_few(work).floats()) * 4};
+  ThreadMemory memory = memory_for(work, (m + down - 1) / down);
+  if (result == DType::kF32 && n % kPair == 0) memory.sums = 0;
+  return {used, size_t(memory.floats()) * 4};
 }
 
 // Panels of all columns, each over all of K.
@@ -389,9 +391,10 @@ struct Products {
     else
       multiply_panels<Bf16Unit>(pool, x, panels, y, accumulate);
   }
-  static ProductScratch scratch(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k) {
-    return compute == Compute::kF32 ? SEDUM_ISA_NAMESPACE::scratch<ExactUnits>(threads, product, m, n, k)
-                                    : SEDUM_ISA_NAMESPACE::scratch<Bf16Unit>(threads, product, m, n, k);
+  static ProductScratch scratch(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k,
+                                DType result) {
+    return compute == Compute::kF32 ? SEDUM_ISA_NAMESPACE::scratch<ExactUnits>(threads, product, m, n, k, result)
+                                    : SEDUM_ISA_NAMESPACE::scratch<Bf16Unit>(threads, product, m, n, k, result);
   }
   static constexpr ProductKernels kTable{&multiply, &packed_bytes, &pack, &multiply_packed, &scratch};
 };

@@ -11,7 +11,7 @@ namespace sedum {
 
 enum class Product { kNT, kNN, kTN };  // which of the three: it says along which side of each operand the sum runs
 
-// Working memory of a product: `bytes` of product_scratch() on each of the threads that take part, the caller being the first.
+// Working memory of a product: `bytes` of product_scratch() touched on each of the threads that take part, the caller being the first.
 struct ProductScratch {
   int64_t threads;
   size_t bytes;
@@ -26,10 +26,12 @@ struct ProductKernels {
   void (*multiply_packed)(ThreadPool& pool, Compute compute, const ConstMatrix& x, const void* panels,
                           const MutableMatrix& y, bool accumulate);
   // For multiply(): C (m,n), sums over k.
-  ProductScratch (*scratch)(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k);
+  ProductScratch (*scratch)(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k,
+                            DType result);
 };
 
-ProductScratch scratch_of(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k);
+ProductScratch scratch_of(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k,
+                          DType result);
 
 extern const ProductKernels kPortableProducts, kAvx2Products, kAvx512Products, kAvx512Bf16Products;
 
