@@ -69,8 +69,9 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
 
 int32_t token_id(const Keys& keys, const char* key) {
   if (!keys.has(key)) return -1;
-  const json& value = keys.raw()[key];  // a list names several ends; the first is the usual one
-  return value.is_array() ? (value.empty() ? -1 : value[0].get<int32_t>()) : keys.get<int32_t>(key);
+  if (!keys.raw()[key].is_array()) return keys.get<int32_t>(key);
+  const auto several = keys.get<std::vector<int32_t>>(key);  // a list names several ends; the first is the usual one
+  return several.empty() ? -1 : several[0];
 }
 
 }  // namespace

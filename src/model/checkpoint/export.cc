@@ -1,5 +1,7 @@
 #include "model/checkpoint/export.h"
 
+#include <cmath>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -7,6 +9,7 @@
 #include "base/progress.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
+#include "model/nn/rotary.h"
 #include "text/tokenizer_json.h"
 
 namespace sedum {
@@ -21,7 +24,7 @@ std::vector<int64_t> sizes(const Shape& shape) {
 
 void write_tokenizer(const fs::path& folder, const Checkpoint& like) {
   if (!like.has_tokenizer()) return;
-  const TokenizerSpec& spec = like.tokenizer_spec();
+  const TokenizerSpec& spec = like.tokenizer()->spec();  // complete: added tokens that GGUF names by kind alone
   write_file(folder / "tokenizer.json", write_tokenizer_json(spec));
   nlohmann::ordered_json config;
   config["tokenizer_class"] = "PreTrainedTokenizerFast";
@@ -36,7 +39,21 @@ void write_tokenizer(const fs::path& folder, const Checkpoint& like) {
   write_file(folder / "tokenizer_config.json", config.dump(2) + "\n");
 }
 
+// config.json names Llama 3's scaling by its terms; a GGUF file may hold divisors of the frequencies that have none.
+void check_named_scaling(const Checkpoint& like) {
+  const std::vector<float>& stored = like.config().rope_scaling.frequency_divisors;
+  if (stored.empty()) return;
+  ModelConfig named = like.config();
+  named.rope_scaling.frequency_divisors.clear();
+  const std::vector<float> computed = rotary_divisors(named);
+  for (size_t i = 0; i < stored.size(); ++i)
+    if (!(std::abs(computed[i] - stored[i]) <= 1e-4f * stored[i]))
+      throw Error(like.path().string() + ": its rotary frequencies are scaled in a way that config.json cannot name",
+                  "keep it as GGUF");
+}
+
 void write_config(const fs::path& folder, const Checkpoint& like, const char* torch_dtype) {
+  check_named_scaling(like);
   nlohmann::ordered_json config = config_to_json(like.config());
   config["torch_dtype"] = torch_dtype;
   write_file(folder / "config.json", config.dump(2) + "\n");
@@ -91,11 +108,22 @@ void write_gguf_config(GgufWriter& out, const Checkpoint& like, DType type) {
     out.set(at + "rope.scaling.type", "linear");
     out.set(at + "rope.scaling.factor", c.rope_scaling.factor);
   }
+  if (c.rope_scaling.type == RopeScaling::Type::kLlama3) {  // rope_freqs.weight is what computes; these name its terms
+    u32("rope.scaling.original_context_length", c.rope_scaling.original_max_position_embeddings);
+    out.set("sedum.rope.low_freq_factor", c.rope_scaling.low_freq_factor);
+    out.set("sedum.rope.high_freq_factor", c.rope_scaling.high_freq_factor);
+  }
 }
 
 void write_gguf_tokenizer(GgufWriter& out, const Checkpoint& like) {
-  if (!like.has_tokenizer()) return;
-  const TokenizerSpec& spec = like.tokenizer_spec();
+  const auto id = [&](const char* key, int32_t value) {
+    if (value >= 0) out.set(key, uint32_t(value));
+  };
+  if (!like.has_tokenizer()) {
+    id("tokenizer.ggml.bos_token_id", like.config().bos_token_id);
+    return id("tokenizer.ggml.eos_token_id", like.config().eos_token_id);
+  }
+  const TokenizerSpec& spec = like.tokenizer()->spec();  // complete: added tokens that GGUF names by kind alone
   if (spec.pre_tokenizer.empty())
     throw Error(like.path().string() + ": GGUF has no name for this tokenizer's way of cutting words",
                 "keep it as a folder");
@@ -109,9 +137,6 @@ void write_gguf_tokenizer(GgufWriter& out, const Checkpoint& like) {
       kinds[size_t(added.id)] = int32_t(added.special ? TokenKind::kControl : TokenKind::kUserDefined);
   out.set("tokenizer.ggml.token_type", kinds);
   out.set("tokenizer.ggml.merges", spec.merges);
-  const auto id = [&](const char* key, int32_t value) {
-    if (value >= 0) out.set(key, uint32_t(value));
-  };
   id("tokenizer.ggml.bos_token_id", spec.bos), id("tokenizer.ggml.eos_token_id", spec.eos);
   id("tokenizer.ggml.unknown_token_id", spec.unk), id("tokenizer.ggml.padding_token_id", spec.pad);
   out.set("tokenizer.ggml.add_bos_token", spec.add_bos);
@@ -149,8 +174,8 @@ void write_gguf(const fs::path& path, const Checkpoint& like, DType type, const 
               progress.advance(1);
             });
   }
-  if (!like.config().rope_scaling.frequency_divisors.empty()) {
-    const std::vector<float> divisors = like.config().rope_scaling.frequency_divisors;
+  if (like.config().rope_scaling.type == RopeScaling::Type::kLlama3) {
+    const std::vector<float> divisors = rotary_divisors(like.config());
     out.add("rope_freqs.weight", DType::kF32, {int64_t(divisors.size())},
             [divisors](const ByteSink& sink) { sink(divisors.data(), divisors.size() * sizeof(float)); });
   }

@@ -2,11 +2,22 @@
 
 #include "formats/gguf.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "model/checkpoint/checkpoint.h"
 
 namespace sedum {
 namespace {
+
+// What the divisors were computed of. GGUF has no keys for two of them: our own files do, and in others they are as Llama 3 has them.
+void read_llama3_terms(const GgufFile& file, const std::string& at, RopeScaling& scaling) {
+  if (!scaling.frequency_divisors.empty())
+    scaling.factor = *std::max_element(scaling.frequency_divisors.begin(), scaling.frequency_divisors.end());
+  scaling.original_max_position_embeddings = file.get_or<int64_t>(at + "rope.scaling.original_context_length", 8192);
+  scaling.low_freq_factor = file.get_or<float>("sedum.rope.low_freq_factor", 1);
+  scaling.high_freq_factor = file.get_or<float>("sedum.rope.high_freq_factor", 4);
+}
 
 ModelConfig read_config(const GgufFile& file) {
   ModelConfig c;
@@ -45,6 +56,7 @@ ModelConfig read_config(const GgufFile& file) {
     c.rope_scaling.type = RopeScaling::Type::kLlama3;
     const auto* values = static_cast<const float*>(factors->data);
     c.rope_scaling.frequency_divisors.assign(values, values + factors->bytes / sizeof(float));
+    read_llama3_terms(file, at, c.rope_scaling);
   }
   c.vocab_size = file.get("token_embd.weight").shape[0];
   c.attention_bias = file.find("blk.0.attn_q.bias") != nullptr;

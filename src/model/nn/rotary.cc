@@ -32,6 +32,15 @@ std::vector<float> rotary_frequencies(const ModelConfig& config) {
   return frequencies;
 }
 
+std::vector<float> rotary_divisors(const ModelConfig& config) {
+  ModelConfig plain = config;
+  plain.rope_scaling = {};
+  std::vector<float> divisors = rotary_frequencies(plain);
+  const std::vector<float> scaled = rotary_frequencies(config);
+  for (size_t i = 0; i < divisors.size(); ++i) divisors[i] /= scaled[i];
+  return divisors;
+}
+
 RotaryTables rotary_tables(Context& ctx, const std::vector<float>& frequencies, const std::vector<int32_t>& positions) {
   const int64_t rows = int64_t(positions.size()), half = int64_t(frequencies.size());
   RotaryTables tables{ctx.empty(DType::kF32, {rows, half}), ctx.empty(DType::kF32, {rows, half})};

@@ -34,15 +34,25 @@ TEST(Rotary, LinearScalingDivides) {
 TEST(Rotary, Llama3Scaling) {
   ModelConfig c = config(128, 500000);
   const auto plain = rotary_frequencies(c);
-  c.rope_scaling = {.type = RopeScaling::Type::kLlama3, .factor = 8, .low_freq_factor = 1, .high_freq_factor = 4,
-                    .original_max_position_embeddings = 8192};
+  c.rope_scaling = {.type = RopeScaling::Type::kLlama3,
+                    .factor = 8,
+                    .low_freq_factor = 1,
+                    .high_freq_factor = 4,
+                    .original_max_position_embeddings = 8192,
+                    .frequency_divisors = {}};
   const auto scaled = rotary_frequencies(c);
   int kept = 0, divided = 0;
   double before = 1;
   for (size_t i = 0; i < plain.size(); ++i) {
     const double wavelength = 2 * std::numbers::pi / double(plain[i]), ratio = double(scaled[i]) / double(plain[i]);
-    if (wavelength < 8192 / 4.0) EXPECT_EQ(ratio, 1), ++kept;
-    if (wavelength > 8192) EXPECT_NEAR(ratio, 1 / 8.0, 1e-6), ++divided;
+    if (wavelength < 8192 / 4.0) {
+      EXPECT_EQ(ratio, 1);
+      ++kept;
+    }
+    if (wavelength > 8192) {
+      EXPECT_NEAR(ratio, 1 / 8.0, 1e-6);
+      ++divided;
+    }
     EXPECT_LE(ratio, before + 1e-6);
     before = ratio;
   }
@@ -57,6 +67,17 @@ TEST(Rotary, DivisorsOfAFileComeFirst) {
   const auto f = rotary_frequencies(c);
   EXPECT_FLOAT_EQ(f[0], 1);
   EXPECT_FLOAT_EQ(f[1], 0.1f / 5);
+  EXPECT_EQ(rotary_divisors(c), c.rope_scaling.frequency_divisors);
+}
+
+TEST(Rotary, DivisorsOfAConfigGiveItsFrequencies) {
+  ModelConfig c = config(64, 10000);
+  c.rope_scaling.type = RopeScaling::Type::kLlama3, c.rope_scaling.factor = 3;
+  c.rope_scaling.original_max_position_embeddings = 512;
+  ModelConfig by_divisors = c;
+  by_divisors.rope_scaling.frequency_divisors = rotary_divisors(c);
+  const auto a = rotary_frequencies(c), b = rotary_frequencies(by_divisors);
+  for (size_t i = 0; i < a.size(); ++i) EXPECT_NEAR(b[i], a[i], 2 * 6e-8 * a[i]);
 }
 
 TEST(Rotary, TablesAreCosAndSinOfTheAngle) {
