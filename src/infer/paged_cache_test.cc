@@ -1,0 +1,96 @@
+#include "infer/paged_cache.h"
+
+#include <set>
+
+#include <gtest/gtest.h>
+
+#include "model/model_testing.h"
+
+namespace sedum {
+namespace {
+
+ModelConfig small() {
+  ModelConfig c;
+  c.num_hidden_layers = 2, c.num_key_value_heads = 2, c.head_dim = 4;
+  return c;
+}
+
+TEST(PagedCache, PagesComeAndGo) {
+  Arena arena;
+  PagedCache cache(arena, small(), DType::kF32, 4);
+  EXPECT_EQ(cache.page_bytes(), 2 * 2 * 2 * 32 * 4 * 4);
+  PagedSequence a, b;
+  EXPECT_TRUE(cache.reserve(a, 33));  // two pages
+  EXPECT_TRUE(cache.reserve(a, 60));  // room is there for 64 tokens: nothing new
+  EXPECT_EQ(cache.free_pages(), 2);
+  EXPECT_TRUE(cache.reserve(b, 64));
+  EXPECT_EQ(std::set<int32_t>({a.pages[0], a.pages[1], b.pages[0], b.pages[1]}).size(), 4u);
+  EXPECT_FALSE(cache.reserve(a, 65));
+  EXPECT_EQ(a.pages.size(), 2u);  // refused: as it was
+  cache.release(b);
+  EXPECT_TRUE(b.pages.empty());
+  EXPECT_TRUE(cache.reserve(a, 65));
+  EXPECT_EQ(cache.free_pages(), 1);
+}
+
+TEST(PagedCache, LowPagesAreTakenFirst) {
+  Arena arena;
+  PagedCache cache(arena, small(), DType::kF32, 8);
+  PagedSequence a;
+  cache.reserve(a, 96);
+  EXPECT_EQ(a.pages, (std::vector<int32_t>{0, 1, 2}));
+  cache.release(a);
+  PagedSequence b;
+  cache.reserve(b, 32);
+  EXPECT_EQ(b.pages, (std::vector<int32_t>{0}));
+}
+
+// Rows of two sequences, in two steps, of two layers: each value stands where the view says that its position lies.
+template <class T>
+void check_store(DType dtype) {
+  Runtime runtime(2);
+  Context ctx = runtime.context(Compute::kF32);
+  PagedCache cache(runtime.arena, small(), dtype, 6);
+  PagedSequence a, b;
+  const auto rows_of = [&](int64_t rows, float first) {
+    Tensor t = ctx.empty(DType::kF32, {rows, 8});
+    for (int64_t i = 0; i < t.count(); ++i) t.data<float>()[i] = first + float(i);
+    return t;
+  };
+  const auto store = [&](std::vector<PagedStep::Part> parts, const Tensor& keys, const Tensor& values) {
+    for (const auto& part : parts) ASSERT_TRUE(cache.reserve(*part.sequence, part.rows));
+    PagedStep step(cache, parts);
+    SequenceState::View view{};
+    for (int64_t layer = 0; layer < 2; ++layer) view = step.store(ctx, layer, keys, values);
+    ASSERT_EQ(view.segments->size(), parts.size());
+    int64_t row = 0;
+    for (size_t p = 0; p < parts.size(); ++p) {
+      const AttentionSegment& segment = (*view.segments)[p];
+      EXPECT_EQ(segment.query_begin, row);
+      EXPECT_EQ(segment.key_count, parts[p].sequence->length + parts[p].rows);
+      for (int64_t r = 0; r < parts[p].rows; ++r, ++row) {
+        const int64_t position = parts[p].sequence->length + r;
+        for (int64_t h = 0; h < 2; ++h)
+          for (int64_t d = 0; d < 4; ++d) {
+            const int64_t at = segment.pages[position / 32] * view.kv.page_stride + (h * 32 + position % 32) * 4 + d;
+            ASSERT_EQ(float(static_cast<const T*>(view.kv.keys)[at]),
+                      float(T(keys.data<float>()[row * 8 + h * 4 + d])));
+            ASSERT_EQ(float(static_cast<const T*>(view.kv.values)[at]),
+                      float(T(values.data<float>()[row * 8 + h * 4 + d])));
+          }
+      }
+    }
+    step.commit();
+  };
+  store({{&a, 30}, {&b, 5}}, rows_of(35, 1), rows_of(35, -400));
+  store({{&b, 1}, {&a, 40}}, rows_of(41, 7), rows_of(41, 900));
+  EXPECT_EQ(a.length, 70);
+  EXPECT_EQ(b.length, 6);
+}
+TEST(PagedStep, StoresRowsWhereTheirPositionsLie) {
+  check_store<float>(DType::kF32);
+  check_store<bf16>(DType::kBF16);
+}
+
+}  // namespace
+}  // namespace sedum

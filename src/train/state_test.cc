@@ -1,0 +1,125 @@
+#include "train/state.h"
+
+#include <gmock/gmock.h>
+
+#include "base/file.h"
+#include "model/model_testing.h"
+
+namespace sedum {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+using testing::problem_of;
+using testing::ScratchFolder;
+
+class State : public ::testing::Test {
+ protected:
+  // Two parameters with moments of their own.
+  AdamW optimizer(float first) {
+    std::vector<Variable> parameters;
+    for (const auto& [name, shape] : {std::pair{"w", Shape{3, 5}}, {"b", Shape{4}}}) {
+      Tensor t = Tensor::empty(runtime_.arena, DType::kF32, shape);
+      for (int64_t i = 0; i < t.count(); ++i) t.data<float>()[i] = first + 0.37f * float(i);
+      parameters.push_back(Variable::parameter(t, name));
+    }
+    Context ctx = runtime_.context(Compute::kF32);
+    AdamW adam(ctx, parameters, {});
+    for (size_t p = 0; p < 2; ++p)
+      for (int64_t i = 0; i < parameters[p].value().count(); ++i) {
+        adam.first_moments()[p].data<float>()[i] = first * 2 + float(i);
+        adam.second_moments()[p].data<float>()[i] = first * 3 + float(i);
+      }
+    return adam;
+  }
+  static std::vector<float> everything(AdamW& adam) {
+    std::vector<float> all;
+    const auto add = [&](const Tensor& t) { all.insert(all.end(), t.data<float>(), t.data<float>() + t.count()); };
+    for (const Variable& p : adam.parameters()) add(p.value());
+    for (const Tensor& t : adam.first_moments()) add(t);
+    for (const Tensor& t : adam.second_moments()) add(t);
+    return all;
+  }
+  void save(int64_t step, const AdamW& adam) {
+    save_state(run_ / ("checkpoint-" + std::to_string(step)),
+               {.step = step, .config = "c", .tokens = uint64_t(step) * 10}, adam);
+  }
+  Runtime runtime_{1};
+  ScratchFolder run_;
+};
+
+TEST_F(State, NothingThereIsNoState) {
+  AdamW adam = optimizer(1);
+  const auto before = everything(adam);
+  EXPECT_FALSE(load_latest(run_.path(), adam, "c"));
+  EXPECT_FALSE(load_latest(run_ / "none", adam, "c"));
+  EXPECT_EQ(everything(adam), before);
+}
+
+TEST_F(State, WhatIsSavedIsLoaded) {
+  AdamW saved = optimizer(1), other = optimizer(50);
+  save(7, saved);
+  const auto state = load_latest(run_.path(), other, "c");
+  ASSERT_TRUE(state);
+  EXPECT_EQ(state->step, 7);
+  EXPECT_EQ(state->tokens, 70u);
+  EXPECT_EQ(state->world_size, 1);
+  EXPECT_EQ(everything(other), everything(saved));
+}
+
+TEST_F(State, TheNewestCountsAsANumber) {
+  AdamW nine = optimizer(9), ten = optimizer(10), loaded = optimizer(0);
+  save(10, ten);
+  save(9, nine);
+  EXPECT_EQ(load_latest(run_.path(), loaded, "c")->step, 10);
+  EXPECT_EQ(everything(loaded), everything(ten));
+}
+
+TEST_F(State, UnfinishedAndForeignFoldersAreNotRead) {
+  AdamW adam = optimizer(1);
+  save(3, adam);
+  fs::create_directories(run_ / "checkpoint-9.unfinished");
+  fs::create_directories(run_ / "checkpoint-final");
+  fs::create_directories(run_ / "model");
+  EXPECT_EQ(load_latest(run_.path(), adam, "c")->step, 3);
+}
+
+TEST_F(State, RotateKeepsTheNewest) {
+  AdamW adam = optimizer(1);
+  for (const int64_t step : {2, 4, 10}) save(step, adam);
+  fs::create_directories(run_ / "checkpoint-12.unfinished");
+  rotate(run_.path(), 2);
+  EXPECT_FALSE(fs::exists(run_ / "checkpoint-2"));
+  EXPECT_TRUE(fs::exists(run_ / "checkpoint-4") && fs::exists(run_ / "checkpoint-10"));
+  EXPECT_FALSE(fs::exists(run_ / "checkpoint-12.unfinished"));
+}
+
+TEST_F(State, WhatDoesNotFitIsRefused) {
+  AdamW adam = optimizer(1);
+  save(5, adam);
+  EXPECT_THAT(problem_of([&] { load_latest(run_.path(), adam, "other"); }), HasSubstr("other settings"));
+  const fs::path json = run_ / "checkpoint-5" / "state.json";
+  const std::string good = read_file(json);
+  for (const auto& [bad, words] : {std::pair<std::string, std::string>{"", "not a checkpoint"},
+                                   {"{}", "not a checkpoint"},
+                                   {R"({"version": 99, "step": 1, "config": ""})", "version 99"},
+                                   {R"({"version": 1, "step": "x", "config": ""})", "wrong type"}}) {
+    write_file(json, bad);
+    EXPECT_THAT(problem_of([&] { load_latest(run_.path(), adam, "c"); }), HasSubstr(words)) << bad;
+  }
+  write_file(json, good);
+  const fs::path tensors = run_ / "checkpoint-5" / "state.safetensors";
+  fs::resize_file(tensors, fs::file_size(tensors) - 1);
+  EXPECT_THAT(problem_of([&] { load_latest(run_.path(), adam, "c"); }), HasSubstr("checkpoint-5"));
+}
+
+TEST_F(State, AnotherModelsStateIsRefused) {
+  AdamW adam = optimizer(1);
+  save(5, adam);
+  Context ctx = runtime_.context(Compute::kF32);
+  AdamW larger(ctx, {Variable::parameter(Tensor::zeros(runtime_.arena, DType::kF32, {3, 6}), "w")}, {});
+  EXPECT_THAT(problem_of([&] { load_latest(run_.path(), larger, "c"); }), HasSubstr("w"));
+}
+
+}  // namespace
+}  // namespace sedum

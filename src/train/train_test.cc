@@ -1,0 +1,205 @@
+// The run as a whole: rows, steps, log, plan.
+
+#include "train/train.h"
+
+#include <cmath>
+#include <set>
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "model/model_testing.h"
+#include "train/log.h"
+#include "train/planner.h"
+
+namespace sedum {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using testing::problem_of;
+using testing::ScratchFolder;
+
+class Run : public ::testing::Test {
+ protected:
+  Run() {
+    std::string rows;
+    for (int i = 0; i < 12; ++i)
+      rows +=
+          json{{"instruction", std::to_string(i) + "?"}, {"output", std::string(size_t(i % 4) + 1, 'a')}}.dump() + "\n";
+    write_file(folder_ / "rows.jsonl", rows);
+    config_.model_name_or_path = testing::tiny_model().string(), config_.output_dir = (folder_ / "run").string();
+    config_.train_files = {(folder_ / "rows.jsonl").string()};
+    config_.finetuning_type = "full", config_.cutoff_len = 64, config_.threads = 1, config_.compute = Compute::kF32;
+    config_.lora = {.r = 4, .lora_alpha = 8, .target_modules = {"all-linear"}};
+    config_.max_steps = 4, config_.per_device_train_batch_size = 2, config_.learning_rate = 1e-3f;
+  }
+  std::vector<json> metrics() const {
+    std::vector<json> lines;
+    std::istringstream in(read_file(folder_ / "run" / "metrics.jsonl"));
+    for (std::string line; std::getline(in, line);) lines.push_back(json::parse(line));
+    return lines;
+  }
+  ScratchFolder folder_;
+  TrainConfig config_;
+  Events events_;
+};
+
+TEST_F(Run, SplitsEvaluationRowsOff) {
+  config_.eval_fraction = 0.25;
+  const TrainData data = load_train_data(config_, Checkpoint::open(testing::tiny_model()));
+  EXPECT_EQ(data.eval.size(), 3u);
+  EXPECT_EQ(data.train->rows(), 9);
+}
+
+TEST_F(Run, StepsFollowFromEpochsOrAreGiven) {
+  const Checkpoint checkpoint = Checkpoint::open(testing::tiny_model());
+  const TrainData data = load_train_data(config_, checkpoint);
+  EXPECT_EQ(total_steps(config_, data), 4);
+  config_.max_steps = 0, config_.num_train_epochs = 2.5;
+  EXPECT_EQ(total_steps(config_, data), 15);
+  config_.num_train_epochs = 0.01;
+  EXPECT_EQ(total_steps(config_, data), 1);
+  config_.max_samples = 5, config_.num_train_epochs = 1;
+  EXPECT_EQ(total_steps(config_, load_train_data(config_, checkpoint)), 3);
+}
+
+// A batch in one piece or in micro-batches of unequal size: the same gradient, up to the order of sums.
+TEST_F(Run, AccumulationIsWeightedByTokens) {
+  const auto gradients = [&](int batch, int accumulation) {
+    TrainConfig c = config_;
+    c.per_device_train_batch_size = batch, c.gradient_accumulation_steps = accumulation, c.shuffle = false;
+    Runtime runtime(1);
+    const TrainableModel t = build_trainable(c, runtime, runtime.arena);
+    const TrainData data = load_train_data(c, t.checkpoint);
+    Context ctx = runtime.context(Compute::kF32);
+    Tape tape;
+    double loss = 0;
+    for (int micro = 0; micro < accumulation; ++micro)
+      loss +=
+          train_on(ctx, tape, *t.model, data.train->batch(0, micro), double(data.train->label_tokens(0)), micro % 2);
+    std::vector<double> out{loss};
+    for (const Variable& p : t.parameters) {
+      double squares = 0;
+      for (int64_t i = 0; i < p.gradient().count(); ++i) squares += std::pow(double(p.gradient().data<float>()[i]), 2);
+      out.push_back(std::sqrt(squares));
+    }
+    return out;
+  };
+  const auto whole = gradients(12, 1);
+  EXPECT_GT(whole[0], 1);
+  for (const auto& pieces : {gradients(4, 3), gradients(3, 4), gradients(1, 12)})
+    for (size_t i = 0; i < whole.size(); ++i) EXPECT_NEAR(pieces[i], whole[i], 1e-5 * whole[i] + 1e-7) << i;
+}
+
+TEST_F(Run, RecomputationGivesTheSameBits) {
+  const auto norms = [&](bool recompute) {
+    Runtime runtime(1);
+    const TrainableModel t = build_trainable(config_, runtime, runtime.arena);
+    const TrainData data = load_train_data(config_, t.checkpoint);
+    Context ctx = runtime.context(Compute::kF32);
+    Tape tape;
+    std::vector<double> out{train_on(ctx, tape, *t.model, data.train->batch(0), 10, recompute)};
+    for (const Variable& p : t.parameters)
+      for (int64_t i = 0; i < p.gradient().count(); ++i) out.push_back(p.gradient().data<float>()[i]);
+    return out;
+  };
+  EXPECT_EQ(norms(true), norms(false));
+}
+
+TEST_F(Run, EvaluationIsTheMeanOverLabels) {
+  Runtime runtime(1);
+  const TrainableModel t = build_trainable(config_, runtime, runtime.arena);
+  config_.eval_files = config_.train_files;
+  const TrainData data = load_train_data(config_, t.checkpoint);
+  Context ctx = runtime.context(Compute::kF32);
+  double sum = 0, labels = 0;
+  for (const data::Sample& sample : data.eval) {
+    const double n = double(
+        std::count_if(sample.labels.begin(), sample.labels.end(), [](int32_t l) { return l != data::kIgnored; }));
+    sum += n * evaluate_loss(ctx, *t.model, {sample}), labels += n;
+  }
+  EXPECT_NEAR(evaluate_loss(ctx, *t.model, data.eval), sum / labels, 1e-5);
+}
+
+TEST_F(Run, LossFallsAndTheLogTellsIt) {
+  config_.max_steps = 30, config_.learning_rate = 1e-2f, config_.eval_files = config_.train_files;
+  std::vector<std::string> kinds;
+  events_.listen([&](const Event& e) { kinds.push_back(e.kind); });
+  const TrainResult result = train(config_, events_);
+  EXPECT_LT(result.eval_loss_after, 0.5 * result.eval_loss_before);
+  EXPECT_EQ(kinds.front(), "start");
+  EXPECT_EQ(kinds.back(), "end");
+  EXPECT_EQ(std::count(kinds.begin(), kinds.end(), "step"), 30);
+  const auto lines = metrics();
+  ASSERT_EQ(lines.size(), 32u);  // and two evaluations
+  for (size_t i = 1; i <= 30; ++i) {
+    EXPECT_EQ(lines[i]["step"], i);
+    for (const char* key : {"loss", "grad_norm", "learning_rate", "tokens", "tokens_seen", "tokens_per_second"})
+      EXPECT_TRUE(lines[i].contains(key)) << key;
+  }
+  const json run = json::parse(read_file(folder_ / "run" / "run.json"));
+  EXPECT_EQ(run["result"]["steps"], 30);
+  EXPECT_FALSE(run["tokenizer_hash"].get<std::string>().empty());
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / "model" / "config.json"));
+}
+
+// A run that is started again at its end changes nothing in its log.
+TEST_F(Run, AFinishedRunAgain) {
+  config_.eval_files = config_.train_files, config_.eval_steps = 2, config_.save_steps = 2;
+  train(config_, events_);
+  const auto before = metrics();
+  const TrainResult again = train(config_, events_);
+  EXPECT_EQ(metrics(), before);
+  EXPECT_NEAR(again.eval_loss_before, before[0]["eval_loss"].get<double>(), 1e-12);
+}
+
+TEST_F(Run, TheLogForgetsWhatWillBeDoneAgain) {
+  std::filesystem::create_directories(folder_ / "run");
+  write_file(folder_ / "run" / "metrics.jsonl",
+             "{\"step\":0,\"eval_loss\":2.5}\n{\"step\":1,\"loss\":1}\n{\"step\":2,\"loss\":1}\n{\"step\":3,\"loss\":1}"
+             "\n{\"step\":4,\"lo");
+  const RunLog log(folder_ / "run", 2, events_);
+  const auto kept = metrics();
+  ASSERT_EQ(kept.size(), 3u);
+  EXPECT_EQ(kept[2]["step"], 2);
+  EXPECT_EQ(log.eval_loss_before(), 2.5);
+}
+
+TEST_F(Run, ALossThatIsNoNumberEndsIt) {
+  config_.learning_rate = 1e30f, config_.max_grad_norm = 0, config_.max_steps = 20,
+  config_.lr_scheduler_type = Scheduler::kConstant;
+  EXPECT_THAT(problem_of([&] { train(config_, events_); }), HasSubstr("lower learning_rate"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "run" / "model"));
+}
+
+TEST_F(Run, PlanAddsUpAndKnowsTheParts) {
+  for (const char* kind : {"full", "lora"}) {
+    config_.finetuning_type = kind;
+    const Plan p = plan(config_);
+    uint64_t sum = 0;
+    for (const PlanLine& line : p.memory) sum += line.bytes;
+    EXPECT_EQ(p.anonymous_bytes, sum);
+    EXPECT_EQ(p.steps, 4);
+    Runtime runtime(1);
+    const auto trainable = uint64_t(build_trainable(config_, runtime, runtime.arena).trainable_count());
+    EXPECT_EQ(p.memory[0].bytes, 4 * trainable);
+    EXPECT_GE(p.memory[2].bytes, 8 * trainable);
+  }
+  const double one = plan(config_).flops;
+  config_.max_steps = 8;
+  EXPECT_DOUBLE_EQ(plan(config_).flops, 2 * one);
+}
+
+TEST_F(Run, MoreTokensAtATimeTakeMore) {
+  config_.gradient_checkpointing = false;
+  const auto activations = [&](int batch) {
+    config_.per_device_train_batch_size = batch;
+    return plan(config_).memory[3].bytes;
+  };
+  EXPECT_GT(activations(12), activations(1));
+}
+
+}  // namespace
+}  // namespace sedum
