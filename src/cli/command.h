@@ -8,7 +8,7 @@
 //     return [options] { …; };
 //   }
 //
-// commands.cc lists them. What a command throws becomes one line on standard error and exit code 1 in main.cc.
+// commands.cc lists them. What a command throws becomes one line on standard error and exit code 1 (UsageError: 2) in main.cc.
 
 #include <functional>
 #include <memory>
@@ -17,7 +17,14 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/error.h"
+
 namespace sedum::cli {
+
+// Options that do not make a command together: exit code 2, as for what the parser of the command line refuses.
+struct UsageError : Error {
+  using Error::Error;
+};
 
 using Run = std::function<void()>;
 using Setup = Run (*)(CLI::App& app);

@@ -31,7 +31,7 @@ SEDUM_COMMAND(generate) {
   app.footer("example: sedum generate --model smollm2-135m --prompt \"How often do I water an Echeveria?\"");
   return [o] {
     if (o->prompt.empty() && o->prompt_file.empty() && o->ids.empty())
-      throw Error("there is no prompt", "give --prompt, --prompt-file or --ids");
+      throw UsageError("there is no prompt", "give --prompt, --prompt-file or --ids");
     LoadedModel loaded(*o);
     LocalEngine engine(loaded.model, {});
     const std::string text = o->prompt_file.empty() ? o->prompt : read_file(o->prompt_file);

@@ -40,6 +40,9 @@ int main(int argc, char** argv) {
   try {
     if (run) run();
     return 0;
+  } catch (const sedum::cli::UsageError& e) {
+    report("error", e.what());
+    return 2;
   } catch (const sedum::Error& e) {
     report("error", e.what());
   } catch (const std::exception& e) {

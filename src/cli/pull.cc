@@ -71,7 +71,7 @@ SEDUM_COMMAND(pull) {
   return [o] {
     hub::Settings settings = hub::settings_from(std::getenv);
     if (o->list) return list_catalogue(settings, o->json);
-    if (o->name.empty()) throw Error("no model is named", "`sedum pull --list` shows the catalogue");
+    if (o->name.empty()) throw UsageError("no model is named", "`sedum pull --list` shows the catalogue");
     settings.say = [](const std::string& line) { fmt::print(stderr, "{}\n", line); };
     const hub::Pulled pulled = hub::pull(o->name, settings);
     if (o->json) return print_json({{"path", pulled.path.string()}, {"source", pulled.source}});

@@ -36,7 +36,7 @@ SEDUM_COMMAND(template) {
   app.add_option("--eos", o->eos, "the EOS token's text (default: the model's)");
   app.footer("example: sedum template --model smollm2-135m --messages chat.json --add-generation-prompt");
   return [o] {
-    if (o->model.empty() && o->file.empty()) throw Error("there is no template", "give --model or --template");
+    if (o->model.empty() && o->file.empty()) throw UsageError("there is no template", "give --model or --template");
     TemplateOptions options;
     options.add_generation_prompt = o->generation, options.bos_token = o->bos, options.eos_token = o->eos;
     std::string source;

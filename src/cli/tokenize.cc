@@ -37,7 +37,7 @@ SEDUM_COMMAND(tokenize) {
   app.add_flag("--json", o->json, "one JSON object");
   app.footer("example: sedum tokenize --model smollm2-135m --text \"Water it less.\"");
   return [o, text] {
-    if (text->count() == 0 && o->file.empty()) throw Error("there is no text", "give --text or --file");
+    if (text->count() == 0 && o->file.empty()) throw UsageError("there is no text", "give --text or --file");
     const auto tokenizer = open_tokenizer(o->model);
     const std::string content = o->file.empty() ? o->text : read_file(o->file);
     const auto ids = tokenizer->encode(content, {.add_special = !o->no_special, .parse_special = !o->no_special});

@@ -16,8 +16,8 @@ struct RopeScaling {
   enum class Type { kNone, kLinear, kLlama3 } type = Type::kNone;
   float factor = 1, low_freq_factor = 1, high_freq_factor = 4;
   int64_t original_max_position_embeddings = 8192;
-  std::vector<float>
-      frequency_divisors = {};  // GGUF's rope_freqs.weight: Llama 3's scaling, already computed; head_dim / 2 of them
+  // GGUF's rope_freqs.weight: Llama 3's scaling, already computed; head_dim / 2 of them.
+  std::vector<float> frequency_divisors = {};
 };
 
 struct ModelConfig {

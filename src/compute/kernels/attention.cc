@@ -190,7 +190,8 @@ void fast_backward(ThreadPool& pool, const AttentionKernels<T>& kernels, const A
 
 }  // namespace
 
-AttentionScratch attention_scratch(const AttentionShape& shape, std::span<const AttentionSegment> segments, bool backward) {
+AttentionScratch attention_scratch(const AttentionShape& shape, std::span<const AttentionSegment> segments,
+                                   bool backward) {
   const AttentionKernels<float>* kernels = attention_kernels<float>();  // all of them hold f32
   AttentionScratch need;
   if (!kernels) return need;

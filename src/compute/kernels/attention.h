@@ -66,6 +66,7 @@ void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span
 struct AttentionScratch {
   size_t bytes_each = 0, bytes_once = 0;
 };
-AttentionScratch attention_scratch(const AttentionShape& shape, std::span<const AttentionSegment> segments, bool backward);
+AttentionScratch attention_scratch(const AttentionShape& shape, std::span<const AttentionSegment> segments,
+                                   bool backward);
 
 }  // namespace sedum
