@@ -8,7 +8,7 @@
 //     return [options] { …; };
 //   }
 //
-// commands.cc lists them. What a command throws becomes one line on standard error and exit code 1 (UsageError: 2) in main.cc.
+// commands.cc lists them. What a command throws becomes one line on standard error in main.cc, and exit code 1; 2 for a UsageError.
 
 #include <functional>
 #include <memory>

@@ -237,7 +237,8 @@ class PortInUse(SedumTest):
 
 class WrongUsage(SedumTest):
     def test_exit_code_2(self):
-        for arguments in ([], ["grow"], ["generate"], ["generate", "--model", TINY, "--hot"], ["generate", "--model", TINY, "--prompt"],
+        for arguments in ([], ["grow"], ["generate"], ["generate", "--model", TINY], ["tokenize", "--model", TINY], ["pull"],
+                          ["generate", "--model", TINY, "--hot"], ["generate", "--model", TINY, "--prompt"],
                           ["generate", "--model", TINY, "--prompt", "a", "--max-tokens", "many"], ["generate", "--model", TINY, "--compute", "f8", "--prompt", "a"],
                           ["train"], ["serve", "--model", TINY, "--port", "70000"], ["data", "bake"], ["eval"]):
             done = self.sedum(*arguments, code=2)
