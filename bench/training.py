@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+"""Training steps: Sedum against PyTorch eager (full) and PEFT (LoRA, r = 16), on SmolLM2-135M's shape with random weights, in turn.
+
+    bench/training.py --peers FOLDER --out bench/results/training.md
+
+4 × 256 and 1 × 1024 tokens. Sedum's fp32 meets fp32; its bf16 (f32 masters) meets autocast, which also keeps f32 masters, and
+PyTorch in pure bf16, which does not and is its fastest. Peak memory is of the whole process.
+"""
+
+import argparse
+
+import measure
+from measure import Run, Table
+
+# mode, Sedum's options, what it is called, the peers it meets
+PAIRS = [
+    ("full", ["--dtype", "fp32"], "fp32", ["fp32"]),
+    ("full", ["--dtype", "bf16"], "bf16", ["autocast", "bf16-pure"]),
+    ("lora", ["--dtype", "fp32", "--weights", "f32"], "fp32", ["fp32"]),
+    ("lora", ["--dtype", "bf16"], "bf16", ["autocast", "bf16", "bf16-pure"]),
+    ("lora", ["--dtype", "bf16", "--weights", "q4_0"], "bf16, base in q4_0", []),
+]
+CALLED = {
+    ("full", "fp32"): "PyTorch fp32",
+    ("full", "autocast"): "PyTorch bf16 autocast",
+    ("full", "bf16-pure"): "PyTorch pure bf16",
+    ("lora", "fp32"): "PEFT fp32",
+    ("lora", "autocast"): "PEFT bf16 autocast",
+    ("lora", "bf16"): "PEFT bf16, adapters f32",
+    ("lora", "bf16-pure"): "PEFT pure bf16",
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=2, help="timed in each round, after one to warm up; default: 2")
+    args = measure.parse(parser, minutes=40, rounds=3)
+    session = measure.Session("Training", args)
+    shape, sizes, steps = ("story-15m", [(1, 32)], 1) if args.quick else ("smollm2-135m", [(4, 256), (1, 1024)], args.steps)
+
+    runs, rows = [], []  # rows: the title of the table, Sedum's run and name, a peer's run and name or None
+    for batch, seq in sizes:
+        size = ["--shape", shape, "--batch", str(batch), "--seq", str(seq), "--steps", str(steps), "--threads", str(args.threads)]
+        for mode, options, called, peers in PAIRS:
+            ours = Run(f"sedum {mode} {called} {batch}x{seq}", [args.sedum, "bench", "train", "--json", "--mode", mode] + options + size)
+            runs.append(ours)
+            title = f"{'Full' if mode == 'full' else 'LoRA'}, {batch} × {seq} tokens"
+            for dtype in peers:
+                script = str(measure.SCRIPTS / "torch_training.py")
+                theirs = Run(f"torch {mode} {dtype} {batch}x{seq}", [args.python, script, "--mode", mode, "--dtype", dtype] + size)
+                runs.append(theirs)
+                rows.append((title, ours, called, theirs, CALLED[mode, dtype]))
+            if not peers:
+                rows.append((title, ours, called, None, None))
+    done = session.interleave(runs)
+
+    speed, memory = (lambda child: child["tok_s"]), (lambda child: child.peak_mib)
+    tables = {}
+    for title, ours, called, theirs, peer in rows:
+        mine = done[ours.name]
+        other = done[theirs.name] if theirs else [None] * len(mine)
+        tables.setdefault(title, []).append([
+            called, measure.median(mine, speed), measure.percent(measure.median(mine, lambda child: child["share"])),
+            measure.median(mine, memory), peer, measure.median(other, speed), measure.median(other, memory),
+            measure.times(measure.ratio(mine, other, speed)),
+        ])  # fmt: skip
+    header = ["Sedum", "tokens/s", "of the peak", "peak MiB", "against", "tokens/s", "peak MiB", "ratio"]
+    session.note("of the peak: 6 (full) or 4 (LoRA) operations for each weight and token, attention not counted")
+    session.finish([Table(title, header, body) for title, body in tables.items()])
+
+
+if __name__ == "__main__":
+    main()
