@@ -133,7 +133,7 @@ class Session:
                 process = subprocess.Popen(command, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=self.environment)
             except OSError as error:
                 raise Failed(str(error)) from None
-            timer = threading.Timer(left, process.kill)
+            timer = threading.Timer(left, os.kill, (process.pid, signal.SIGKILL))  # not process.kill: it may reap the child itself
             timer.start()
             try:
                 _, status, usage = os.wait4(process.pid, 0)
