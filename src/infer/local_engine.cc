@@ -96,9 +96,33 @@ LocalEngine::~LocalEngine() {
   thread_.join();
 }
 
+namespace {
+// What the engine cannot do yet is refused.
+void refuse_missing(const GenerationRequest& r) {
+  const SamplingParams& p = r.sampling;
+  const auto refuse = [](bool used, const char* what) {
+    if (used) throw Error(std::string(what) + " cannot be served yet", "leave it out");
+  };
+  refuse(p.typical_p != 1, "typical_p");
+  refuse(p.frequency_penalty != 0, "frequency_penalty");
+  refuse(p.presence_penalty != 0, "presence_penalty");
+  refuse(!p.logit_bias.empty(), "logit_bias");
+  refuse(p.n != 1, "n");
+  refuse(p.best_of > 1, "best_of");
+  refuse(p.logprobs >= 0, "logprobs");
+  refuse(p.prompt_logprobs >= 0, "prompt_logprobs");
+  refuse(p.num_beams != 1, "num_beams");
+  refuse(p.penalty_alpha != 0, "penalty_alpha");
+  refuse(!r.adapter.empty(), "adapter");
+  refuse(r.grammar.kind != GrammarSpec::Kind::kNone, "a grammar");
+  refuse(r.embedding != Pooling::kNone, "an embedding");
+}
+}  // namespace
+
 RequestId LocalEngine::submit(GenerationRequest request, Listener listener) {
   const int64_t vocabulary = model_.model().config().vocab_size;
   check_sampling(request.sampling, vocabulary);
+  refuse_missing(request);
   if (request.prompt.empty()) throw Error("the prompt is empty", "give at least one token");
   for (const int32_t id : request.prompt)
     if (id < 0 || id >= vocabulary)
@@ -234,8 +258,11 @@ void LocalEngine::accept(Sequence& s, int32_t id) {
 void LocalEngine::finish(Sequence& s, FinishReason reason, const std::string& error) {
   s.finished = true;
   cache_.release(s.state);
-  GenerationUpdate update{
-      .finish = reason, .error = error, .prompt_tokens = int(s.request.prompt.size()), .completion_tokens = s.made()};
+  GenerationUpdate update{.finish = reason,
+                          .last = true,
+                          .error = error,
+                          .prompt_tokens = int(s.request.prompt.size()),
+                          .completion_tokens = s.made()};
   if (!s.stop.found()) update.text = s.stop.push(s.decoder.finish()) + s.stop.finish();
   s.listener(update);
 }

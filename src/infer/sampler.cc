@@ -24,6 +24,19 @@ void check_sampling(const SamplingParams& p, int64_t vocab_size) {
   require(p.min_p >= 0 && p.min_p <= 1, "min_p", p.min_p, "between 0 and 1");
   require(std::isfinite(p.repetition_penalty) && p.repetition_penalty > 0, "repetition_penalty", p.repetition_penalty,
           "above 0");
+  require(p.typical_p > 0 && p.typical_p <= 1, "typical_p", p.typical_p, "above 0 and at most 1");
+  require(p.frequency_penalty >= -2 && p.frequency_penalty <= 2, "frequency_penalty", p.frequency_penalty,
+          "between -2 and 2");
+  require(p.presence_penalty >= -2 && p.presence_penalty <= 2, "presence_penalty", p.presence_penalty,
+          "between -2 and 2");
+  for (const auto& [id, bias] : p.logit_bias) {
+    require(id >= 0 && id < vocab_size, "logit_bias of the token", id, "in the vocabulary");
+    require(std::isfinite(bias), "logit_bias", bias, "a number");
+  }
+  require(p.n >= 1 && p.n <= 64, "n", p.n, "between 1 and 64");
+  require(p.best_of == 0 || (p.best_of >= p.n && p.best_of <= 64), "best_of", p.best_of, "between n and 64");
+  require(p.logprobs >= -1 && p.logprobs <= 20, "logprobs", p.logprobs, "at most 20");
+  require(p.prompt_logprobs >= -1 && p.prompt_logprobs <= 20, "prompt_logprobs", p.prompt_logprobs, "at most 20");
   require(p.max_tokens == -1 || p.max_tokens >= 1, "max_tokens", p.max_tokens, "at least 1");
   for (const int32_t id : p.stop_ids) require(id >= 0 && id < vocab_size, "stop id", id, "in the vocabulary");
 }
