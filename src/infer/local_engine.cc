@@ -1,53 +1,20 @@
 #include "infer/local_engine.h"
 
 #include <algorithm>
-#include <chrono>
 #include <future>
 
 #include "base/error.h"
-#include "infer/stop_text.h"
+#include "infer/local_engine_request.h"
+#include "infer/sampler.h"
 
 namespace sedum {
-
-const char* name(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kStop:
-      return "stop";
-    case FinishReason::kLength:
-      return "length";
-    case FinishReason::kCancelled:
-      return "cancelled";
-    case FinishReason::kError:
-      return "error";
-  }
-  return "?";
-}
-
-struct LocalEngine::Sequence {
-  Sequence(RequestId number, GenerationRequest r, Listener l, const Tokenizer& tokenizer)
-      : id(number),
-        request(std::move(r)),
-        listener(std::move(l)),
-        tokens(request.prompt),
-        decoder(tokenizer),
-        stop(request.sampling.stop),
-        sampler(request.sampling) {}
-
-  int64_t pending() const { return int64_t(tokens.size()) - state.length; }  // tokens that are not in the cache yet
-  int made() const { return int(tokens.size() - request.prompt.size()); }
-
-  RequestId id;
-  GenerationRequest request;
-  Listener listener;
-  std::vector<int32_t> tokens;  // prompt and answer
-  PagedSequence state;
-  StreamDecoder decoder;
-  StopText stop;
-  Sampler sampler;
-  bool finished = false;
-};
-
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_between(Clock::time_point a, Clock::time_point b) {
+  return std::chrono::duration<double>(b - a).count();
+}
 
 int64_t choose_context(const EngineOptions& options, const ModelConfig& config) {
   if (options.context_length > config.max_position_embeddings)
@@ -67,7 +34,26 @@ int64_t choose_pages(const EngineOptions& options, const ModelConfig& config, in
   return PagedCache::pages_for(tokens);
 }
 
+// Bounds of the histograms, in seconds.
+const std::vector<double> kFirstToken{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60},
+    kBetweenTokens{0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1, 5},
+    kRequest{0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600};
+
 }  // namespace
+
+const char* name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kStop:
+      return "stop";
+    case FinishReason::kLength:
+      return "length";
+    case FinishReason::kCancelled:
+      return "cancelled";
+    case FinishReason::kError:
+      return "error";
+  }
+  return "?";
+}
 
 LocalEngine::LocalEngine(const RuntimeModel& model, EngineOptions options)
     : model_(model),
@@ -84,6 +70,9 @@ LocalEngine::LocalEngine(const RuntimeModel& model, EngineOptions options)
              choose_pages(options_, model.model().config(), options_.context_length)) {
   // A cache smaller than the context bounds it: a sequence that could not be finished must not be begun.
   options_.context_length = std::min(options_.context_length, cache_.page_count() * PagedCache::kPageTokens);
+  counted_.first_token_seconds = Histogram(kFirstToken), counted_.between_tokens_seconds = Histogram(kBetweenTokens);
+  counted_.request_seconds = Histogram(kRequest);
+  update_statistics();
   thread_ = std::thread([this] { run(); });
 }
 
@@ -96,54 +85,63 @@ LocalEngine::~LocalEngine() {
   thread_.join();
 }
 
-namespace {
-// What the engine cannot do yet is refused.
-void refuse_missing(const GenerationRequest& r) {
-  const SamplingParams& p = r.sampling;
-  const auto refuse = [](bool used, const char* what) {
-    if (used) throw Error(std::string(what) + " cannot be served yet", "leave it out");
-  };
-  refuse(p.typical_p != 1, "typical_p");
-  refuse(p.frequency_penalty != 0, "frequency_penalty");
-  refuse(p.presence_penalty != 0, "presence_penalty");
-  refuse(!p.logit_bias.empty(), "logit_bias");
-  refuse(p.n != 1, "n");
-  refuse(p.best_of > 1, "best_of");
-  refuse(p.logprobs >= 0, "logprobs");
-  refuse(p.prompt_logprobs >= 0, "prompt_logprobs");
-  refuse(p.num_beams != 1, "num_beams");
-  refuse(p.penalty_alpha != 0, "penalty_alpha");
-  refuse(!r.adapter.empty(), "adapter");
-  refuse(r.grammar.kind != GrammarSpec::Kind::kNone, "a grammar");
-  refuse(r.embedding != Pooling::kNone, "an embedding");
-}
-}  // namespace
-
-RequestId LocalEngine::submit(GenerationRequest request, Listener listener) {
-  const int64_t vocabulary = model_.model().config().vocab_size;
+void LocalEngine::check(const GenerationRequest& request) const {
+  const int64_t vocabulary = model_.model().config().vocab_size, length = int64_t(request.prompt.size());
   check_sampling(request.sampling, vocabulary);
-  refuse_missing(request);
+  check_combination(request);
+  if (!request.adapter.empty()) throw Error("the adapter \"" + request.adapter + "\" is not known", "leave it out");
+  if (request.grammar.kind != GrammarSpec::Kind::kNone) throw Error("a grammar cannot be served yet", "leave it out");
   if (request.prompt.empty()) throw Error("the prompt is empty", "give at least one token");
   for (const int32_t id : request.prompt)
     if (id < 0 || id >= vocabulary)
       throw Error(
           "the prompt holds the id " + std::to_string(id) + ", the vocabulary has " + std::to_string(vocabulary),
           "use this model's own tokenizer");
-  if (int64_t(request.prompt.size()) >= options_.context_length)
-    throw Error("the prompt has " + std::to_string(request.prompt.size()) + " tokens, the context holds " +
+  if (length >= options_.context_length + (request.embedding != Pooling::kNone))
+    throw Error("the prompt has " + std::to_string(length) + " tokens, the context holds " +
                     std::to_string(options_.context_length),
                 "shorten it, or choose a larger context");
+  // Lines that are computed together must fit together; they share the prompt's whole pages.
+  const SamplingParams& p = request.sampling;
+  const int64_t lines = p.num_beams > 1 ? p.num_beams : p.penalty_alpha > 0 ? p.top_k : 1;
+  if (lines == 1) return;
+  const int64_t room = options_.context_length - length,
+                most = p.max_tokens < 0 ? room : std::min<int64_t>(room, p.max_tokens);
+  const int64_t shared = length / PagedCache::kPageTokens;
+  const int64_t pages = shared + lines * (PagedCache::pages_for(length + most) - shared);
+  if (pages > cache_.page_count() || lines > std::min(options_.step_tokens, options_.max_sequences))
+    throw Error(std::to_string(lines) + " lines of " + std::to_string(length + most) +
+                    " tokens at once are more than the engine has room for",
+                "set max_tokens or the number of beams or candidates lower");
+}
+
+RequestId LocalEngine::submit(GenerationRequest request, Listener listener) {
+  check(request);
+  auto waiting = std::make_unique<Request>();
+  Request* const r = waiting.get();
+  r->listener = std::move(listener);
+  r->last_token.resize(size_t(request.sampling.n));
+  const ModelConfig& config = model_.model().config();
+  r->decoding = make_decoding({*tokenizer_, cache_, options_.context_length, config.vocab_size, config.hidden_size},
+                              std::move(request), [this, r](const GenerationUpdate& update) { emit(*r, update); });
   std::lock_guard lock(mutex_);
-  const RequestId id = next_id_++;
-  incoming_.push_back(std::make_unique<Sequence>(id, std::move(request), std::move(listener), *tokenizer_));
+  r->id = next_id_++;
+  incoming_.push_back(std::move(waiting));
   wake_.notify_one();
-  return id;
+  return r->id;
 }
 
 void LocalEngine::cancel(RequestId id) {
   std::lock_guard lock(mutex_);
   cancelled_.push_back(id);
   wake_.notify_one();
+}
+
+EngineStatistics LocalEngine::statistics() const {
+  std::lock_guard lock(mutex_);
+  EngineStatistics now = statistics_;
+  now.waiting += int64_t(incoming_.size()), now.requests += incoming_.size();
+  return now;
 }
 
 void LocalEngine::run() {
@@ -157,140 +155,108 @@ void LocalEngine::run() {
     try {
       step();
     } catch (const std::exception& e) {
-      for (auto& sequence : active_)
-        if (!sequence->finished) finish(*sequence, FinishReason::kError, e.what());
+      for (auto& request : active_)
+        if (!request->decoding->finished()) fail(*request, e.what());
     }
-    active_.remove_if([](const auto& sequence) { return sequence->finished; });
+    active_.remove_if([](const auto& request) { return request->decoding->finished(); });
+    update_statistics();
   }
-  for (auto& sequence : active_) finish(*sequence, FinishReason::kCancelled);
+  for (auto& request : active_)
+    if (!request->decoding->finished()) request->decoding->abort(FinishReason::kCancelled, "");
   active_.clear();
 }
 
+// With the lock held; listeners are called all the same: they must not call back.
 void LocalEngine::take_new_requests() {
-  for (auto& sequence : incoming_) active_.push_back(std::move(sequence));
+  counted_.requests += incoming_.size();
+  for (auto& request : incoming_) active_.push_back(std::move(request));
   incoming_.clear();
-  for (const RequestId id : cancelled_)
-    for (auto& sequence : active_)
-      if (sequence->id == id && !sequence->finished) finish(*sequence, FinishReason::kCancelled);
-  cancelled_.clear();
-  active_.remove_if([](const auto& sequence) { return sequence->finished; });
+  for (const RequestId id : std::exchange(cancelled_, {}))
+    for (auto& request : active_)
+      if (request->id == id && !request->decoding->finished()) request->decoding->abort(FinishReason::kCancelled, "");
+  active_.remove_if([](const auto& request) { return request->decoding->finished(); });
 }
 
-// Takes pages from the youngest others until there are enough; false when this sequence must wait itself.
-bool LocalEngine::reserve_or_preempt(Sequence& sequence, int64_t rows) {
-  while (!cache_.reserve(sequence.state, rows)) {
-    const auto victim =
-        std::find_if(active_.rbegin(), active_.rend(), [](const auto& s) { return !s->state.pages.empty(); });
-    if (victim == active_.rend() || victim->get() == &sequence) return false;
-    // Only younger ones: the oldest always gets through, so nothing starves.
-    const bool younger = std::find_if(active_.begin(), active_.end(), [&](const auto& s) {
-                           return s.get() == &sequence || s == *victim;
-                         })->get() == &sequence;
-    if (!younger) return false;
-    cache_.release((*victim)->state);
+void LocalEngine::fail(Request& request, const std::string& error) {
+  request.decoding->abort(FinishReason::kError, error);
+}
+
+void LocalEngine::emit(Request& request, const GenerationUpdate& update) {
+  const Clock::time_point now = Clock::now();
+  if (update.id >= 0) {
+    ++counted_.generated_tokens;
+    Clock::time_point& last = request.last_token[size_t(update.index)];
+    if (last == Clock::time_point{})
+      counted_.first_token_seconds.add(seconds_between(request.arrival, now));
+    else
+      counted_.between_tokens_seconds.add(seconds_between(last, now));
+    last = now;
   }
-  return true;
-}
-
-std::vector<PagedStep::Part> LocalEngine::plan_step(std::vector<Sequence*>& chosen) {
-  int64_t budget = options_.step_tokens, slots = options_.max_sequences;
-  std::vector<PagedStep::Part> parts;
-  for (auto& sequence : active_) {
-    if (budget == 0 || slots == 0) break;
-    const int64_t rows = std::min(sequence->pending(), budget);
-    if (!reserve_or_preempt(*sequence, rows)) break;
-    parts.push_back({&sequence->state, rows});
-    chosen.push_back(sequence.get());
-    budget -= rows, --slots;
+  if (update.last) {
+    counted_.request_seconds.add(seconds_between(request.arrival, now));
+    ++(update.finish == FinishReason::kCancelled ? counted_.cancelled
+       : update.finish == FinishReason::kError   ? counted_.failed
+                                                 : counted_.finished);
   }
-  return parts;
+  request.listener(update);
 }
 
-void LocalEngine::step() {
-  std::vector<Sequence*> chosen;
-  const std::vector<PagedStep::Part> parts = plan_step(chosen);
-  if (chosen.empty()) return;
-  auto ids = std::make_shared<std::vector<int32_t>>();
-  auto ends = std::make_shared<std::vector<int32_t>>();  // rows whose logits are wanted
-  std::vector<Sequence*> sampling;
-  Batch batch;
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    Sequence& s = *chosen[i];
-    for (int64_t r = 0; r < parts[i].rows; ++r) {
-      ids->push_back(s.tokens[size_t(s.state.length + r)]);
-      batch.positions.push_back(int32_t(s.state.length + r));
-    }
-    if (parts[i].rows == s.pending()) ends->push_back(int32_t(ids->size()) - 1), sampling.push_back(&s);
+void LocalEngine::update_statistics() {
+  EngineStatistics& s = counted_;
+  s.waiting = s.running = 0;
+  int64_t stored = 0, room = 0;
+  for (const auto& request : active_) {
+    int64_t length = 0;
+    for (const Unit& unit : request->decoding->units())
+      for (const auto& line : unit.lines) {
+        length += line->state.length;
+        stored += line->state.length, room += int64_t(line->state.pages.size()) * PagedCache::kPageTokens;
+      }
+    ++(length > 0 ? s.running : s.waiting);
   }
-  batch.ids = std::move(ids);
-  PagedStep state(cache_, parts);
-  batch.state = &state;
-  const Variable hidden = model_.model().hidden_states(context_, batch);
-  state.commit();
-  if (sampling.empty()) return;
-  Variable logits = model_.model().logits(context_, ops::select_rows(context_, hidden, ends));
-  const size_t vocabulary = size_t(logits.shape()[1]);
-  for (size_t i = 0; i < sampling.size(); ++i) {
-    Sequence& s = *sampling[i];
-    accept(s,
-           s.sampler.sample({logits.value().data<float>() + i * vocabulary, vocabulary}, s.tokens, uint64_t(s.made())));
-  }
+  s.pages = cache_.page_count(), s.pages_cached = cache_.cached_pages();
+  s.pages_free = cache_.free_pages() - s.pages_cached, s.pages_used = s.pages - s.pages_free - s.pages_cached;
+  s.page_tokens = PagedCache::kPageTokens, s.page_bytes = cache_.page_bytes();
+  s.wasted_share = room > 0 ? 1 - double(stored) / double(room) : 0;
+  std::lock_guard lock(mutex_);
+  statistics_ = s;
 }
 
-void LocalEngine::accept(Sequence& s, int32_t id) {
-  const SamplingParams& sampling = s.request.sampling;
-  s.tokens.push_back(id);
-  const bool chosen_end = std::find(sampling.stop_ids.begin(), sampling.stop_ids.end(), id) != sampling.stop_ids.end();
-  const bool end = chosen_end || (!sampling.ignore_end && tokenizer_->ends_generation(id));
-  GenerationUpdate update{.id = id, .prompt_tokens = int(s.request.prompt.size()), .completion_tokens = s.made()};
-  if (!end)
-    update.text = s.stop.push(id < tokenizer_->vocab_size() ? s.decoder.push(id)
-                                                            : "");  // tables may be padded beyond the vocabulary
-  if (end || s.stop.found()) {
-    s.listener(update);
-    return finish(s, FinishReason::kStop);
-  }
-  s.listener(update);
-  if (s.made() == sampling.max_tokens || int64_t(s.tokens.size()) >= options_.context_length)
-    finish(s, FinishReason::kLength);
-}
-
-void LocalEngine::finish(Sequence& s, FinishReason reason, const std::string& error) {
-  s.finished = true;
-  cache_.release(s.state);
-  GenerationUpdate update{.finish = reason,
-                          .last = true,
-                          .error = error,
-                          .prompt_tokens = int(s.request.prompt.size()),
-                          .completion_tokens = s.made()};
-  if (!s.stop.found()) update.text = s.stop.push(s.decoder.finish()) + s.stop.finish();
-  s.listener(update);
-}
-
-Generation generate(GenerationEngine& engine, GenerationRequest request,
-                    const std::function<void(const std::string&)>& on_text) {
-  using Clock = std::chrono::steady_clock;
+// A whole answer.
+std::vector<Generation> generate_all(GenerationEngine& engine, GenerationRequest request,
+                                     const std::function<void(const std::string&)>& on_text) {
   const auto start = Clock::now();
-  const auto since = [&] { return std::chrono::duration<double>(Clock::now() - start).count(); };
-  Generation result;
+  const auto since = [&] { return seconds_between(start, Clock::now()); };
+  std::vector<Generation> results(size_t(std::max(1, request.sampling.n)));
   std::promise<void> done;
   engine.submit(std::move(request), [&](const GenerationUpdate& update) {
+    Generation& result = results[size_t(update.index)];
     if (update.id >= 0) {
       if (result.ids.empty()) result.first_token_seconds = since();
       result.ids.push_back(update.id);
     }
+    if (update.logprobs) result.logprobs.push_back(*update.logprobs);
+    if (!update.prompt_logprobs.empty()) result.prompt_logprobs = update.prompt_logprobs;
     result.text += update.text;
-    if (on_text && !update.text.empty()) on_text(update.text);
-    if (!update.finish) return;
-    result.finish_reason = *update.finish, result.prompt_tokens = update.prompt_tokens;
-    result.total_seconds = since();
+    if (on_text && update.index == 0 && !update.text.empty()) on_text(update.text);
+    if (update.finish) {
+      result.finish_reason = *update.finish, result.prompt_tokens = update.prompt_tokens;
+      result.cached_tokens = update.cached_tokens, result.score = update.score, result.embedding = update.embedding;
+      result.total_seconds = since();
+    }
+    if (!update.last) return;
     if (*update.finish == FinishReason::kError)
       done.set_exception(std::make_exception_ptr(Error(update.error)));
     else
       done.set_value();
   });
   done.get_future().get();
-  return result;
+  return results;
+}
+
+Generation generate(GenerationEngine& engine, GenerationRequest request,
+                    const std::function<void(const std::string&)>& on_text) {
+  return generate_all(engine, std::move(request), on_text)[0];
 }
 
 }  // namespace sedum

@@ -6,19 +6,21 @@
 //   LocalEngine engine(model, {});
 //   Generation answer = generate(engine, request);                 // or submit() with a listener
 //
-// One thread makes steps: each step has one row for every sequence that is decoding and fills up with prompt chunks to a token budget
-// (Yu et al.: "Orca", 2022; Agrawal et al.: "Sarathi-Serve", 2024). When pages run out, the youngest sequence gives its pages back and is
-// computed again later. A result never depends on neighbours: every kernel treats rows alone.
+// One thread makes steps (Yu et al.: "Orca", 2022; Agrawal et al.: "Sarathi-Serve", 2024): each has the rows of all lines that are decoding
+// and fills up with pieces of prompts to a token budget. A prompt begins with the pages that the prefix cache knows. When pages run out, the
+// youngest unit gives its pages back and is computed again later; the oldest always gets through, so nothing starves. A result never
+// depends on neighbours: every kernel treats rows alone.
 
+#include <chrono>
 #include <condition_variable>
 #include <deque>
 #include <list>
 #include <mutex>
 #include <thread>
 
+#include "infer/decoding.h"
 #include "infer/engine.h"
 #include "infer/paged_cache.h"
-#include "infer/sampler.h"
 #include "model/runtime_model.h"
 
 namespace sedum {
@@ -27,7 +29,8 @@ struct EngineOptions {
   int64_t context_length = 0;        // 0: the model's own, at most 32,768
   int64_t cache_tokens = 0;          // 0: two full contexts, at most a quarter of the machine's memory
   int64_t step_tokens = 512;         // rows of a step at most
-  int64_t max_sequences = 64;        // running at once; more wait
+  int64_t max_sequences = 64;        // lines (answers, beams) computed at once; more wait
+  bool prefix_cache = true;          // find the pages of earlier prompts and answers
   DType cache_dtype = DType::kBF16;  // kF32 with exact mode
   std::string model_name = {};       // "": the checkpoint's
 };
@@ -44,15 +47,32 @@ class LocalEngine : public GenerationEngine {
   const std::string& model_name() const override { return options_.model_name; }
   int context_length() const override { return int(options_.context_length); }
 
+  EngineStatistics statistics() const override;
+
  private:
-  struct Sequence;
+  struct Request;
+  // Some rows of one line in a step.
+  struct Share {
+    Request* request;
+    Unit* unit;
+    Line* line;
+    int64_t rows, logit_rows;
+  };
+  using Plan = std::vector<Share>;
+  void check(const GenerationRequest& request) const;
   void run();
   void take_new_requests();
-  std::vector<PagedStep::Part> plan_step(std::vector<Sequence*>& chosen);
-  bool reserve_or_preempt(Sequence& sequence, int64_t rows);
+  void emit(Request& request, const GenerationUpdate& update);
+  Plan plan_step();
+  void plan_decoding(Plan& plan, int64_t& budget, int64_t& slots);
+  void plan_prompts(Plan& plan, int64_t& budget, int64_t& slots);
+  void find_prefix(Request& request, Line& line);
+  bool reserve_or_preempt(Plan& plan, Request& request, Unit& unit, Line& line, int64_t rows);
+  bool plan_line(Plan& plan, Request& request, Unit& unit, Line& line, int64_t rows);
   void step();
-  void accept(Sequence& sequence, int32_t id);
-  void finish(Sequence& sequence, FinishReason reason, const std::string& error = "");
+  void advance(const Plan& plan, const Variable& hidden, float* logits);
+  void fail(Request& request, const std::string& error);
+  void update_statistics();
 
   const RuntimeModel& model_;
   EngineOptions options_;
@@ -60,11 +80,13 @@ class LocalEngine : public GenerationEngine {
   std::shared_ptr<const ChatTemplate> template_;
   Context context_;
   PagedCache cache_;
-  std::list<std::unique_ptr<Sequence>> active_;  // in order of arrival; the engine thread's own
+  std::list<std::unique_ptr<Request>> active_;  // in order of arrival; the engine thread's own
+  EngineStatistics counted_;                    // likewise
 
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
+  EngineStatistics statistics_;  // as of the last step
   std::condition_variable wake_;
-  std::deque<std::unique_ptr<Sequence>> incoming_;
+  std::deque<std::unique_ptr<Request>> incoming_;
   std::vector<RequestId> cancelled_;
   RequestId next_id_ = 1;
   bool stop_ = false;
@@ -76,10 +98,16 @@ struct Generation {
   std::vector<int32_t> ids;
   std::string text;
   FinishReason finish_reason = FinishReason::kStop;
-  int prompt_tokens = 0;
+  int prompt_tokens = 0, cached_tokens = 0;
+  std::vector<TokenLogprobs> logprobs = {}, prompt_logprobs = {};
+  float score = 0;
+  std::vector<float> embedding = {};
   double first_token_seconds = 0, total_seconds = 0;
 };
-// on_text hears the text as it comes; Error when the engine failed.
+// All n answers of a request; on_text hears the text of the first as it comes. Error when the engine failed.
+std::vector<Generation> generate_all(GenerationEngine& engine, GenerationRequest request,
+                                     const std::function<void(const std::string&)>& on_text = nullptr);
+// The first of them.
 Generation generate(GenerationEngine& engine, GenerationRequest request,
                     const std::function<void(const std::string&)>& on_text = nullptr);
 

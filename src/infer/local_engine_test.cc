@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "infer/chat.h"
+#include "infer/sampler.h"
 #include "model/model_testing.h"
 
 namespace sedum {

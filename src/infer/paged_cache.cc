@@ -1,5 +1,9 @@
 #include "infer/paged_cache.h"
 
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
 #include "base/error.h"
 
 namespace sedum {
@@ -9,7 +13,8 @@ PagedCache::PagedCache(Arena& arena, const ModelConfig& config, DType dtype, int
       page_values_(config.num_key_value_heads * kPageTokens * config.head_dim),
       heads_(config.num_key_value_heads),
       head_dim_(config.head_dim),
-      dtype_(dtype) {
+      dtype_(dtype),
+      pages_(size_t(pages)) {
   for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
     keys_.push_back(Tensor::empty(arena, dtype, {pages, page_values_}));
     values_.push_back(Tensor::empty(arena, dtype, {pages, page_values_}));
@@ -21,15 +26,132 @@ PagedCache::PagedCache(Arena& arena, const ModelConfig& config, DType dtype, int
 int64_t PagedCache::page_bytes() const { return int64_t(row_bytes(dtype_, page_values_)) * 2 * int64_t(keys_.size()); }
 
 bool PagedCache::reserve(PagedSequence& sequence, int64_t tokens) {
-  const int64_t more = pages_for(sequence.length + tokens) - int64_t(sequence.pages.size());
-  if (more > free_pages()) return false;
-  for (int64_t i = 0; i < more; ++i) sequence.pages.push_back(free_.back()), free_.pop_back();
+  const size_t written = size_t(sequence.length / kPageTokens);  // the first page that changes
+  const bool shared =
+      tokens > 0 && written < sequence.pages.size() && pages_[size_t(sequence.pages[written])].references > 1;
+  const int64_t more = std::max<int64_t>(0, pages_for(sequence.length + tokens) - int64_t(sequence.pages.size()));
+  if (more + shared > free_pages()) return false;
+  if (shared) {
+    const int32_t copy = take_page();
+    copy_page(sequence.pages[written], copy);
+    drop(std::exchange(sequence.pages[written], copy));
+  }
+  for (int64_t i = 0; i < more; ++i) sequence.pages.push_back(take_page());
   return true;
 }
 
 void PagedCache::release(PagedSequence& sequence) {
-  free_.insert(free_.end(), sequence.pages.rbegin(), sequence.pages.rend());
+  for (auto page = sequence.pages.rbegin(); page != sequence.pages.rend(); ++page) drop(*page);
   sequence = {};
+}
+
+PagedSequence PagedCache::fork(const PagedSequence& sequence) {
+  PagedSequence copy = sequence;
+  copy.pages.resize(size_t(pages_for(sequence.length)));  // without room that was only reserved
+  for (const int32_t page : copy.pages) ++pages_[size_t(page)].references;
+  return copy;
+}
+
+void PagedCache::truncate(PagedSequence& sequence, int64_t length) {
+  SEDUM_CHECK(length <= sequence.length && length >= sequence.remembered * kPageTokens, "remembered tokens are kept");
+  sequence.length = length;
+  for (; int64_t(sequence.pages.size()) > pages_for(length); sequence.pages.pop_back()) drop(sequence.pages.back());
+}
+
+int64_t PagedCache::find(PagedSequence& sequence, std::span<const int32_t> tokens, uint64_t root) {
+  SEDUM_CHECK(sequence.pages.empty(), "an empty sequence");
+  uint64_t parent = root;
+  for (int64_t i = 0; (i + 1) * kPageTokens < int64_t(tokens.size()); ++i) {
+    const auto known = known_.find(key_of(parent, tokens, i));
+    if (known == known_.end()) break;
+    Page& page = pages_[size_t(known->second)];
+    if (page.references++ == 0) unused_.erase(page.last_use);
+    parent = page.serial;
+    sequence.pages.push_back(known->second);
+  }
+  sequence.remembered = int64_t(sequence.pages.size());
+  return sequence.length = sequence.remembered * kPageTokens;
+}
+
+void PagedCache::remember(PagedSequence& sequence, std::span<const int32_t> tokens, uint64_t root) {
+  for (int64_t& i = sequence.remembered; (i + 1) * kPageTokens <= std::min(sequence.length, int64_t(tokens.size()));
+       ++i) {
+    const auto [known, is_new] =
+        known_.try_emplace(key_of(parent_of(sequence, root), tokens, i), sequence.pages[size_t(i)]);
+    if (is_new) {
+      Page& page = pages_[size_t(known->second)];
+      page.serial = next_serial_++, page.key = &known->first;
+    } else {
+      Page& page = pages_[size_t(known->second)];
+      if (page.references++ == 0) unused_.erase(page.last_use);
+      drop(std::exchange(sequence.pages[size_t(i)], known->second));
+    }
+  }
+}
+
+void PagedCache::forget() {
+  while (!unused_.empty()) {
+    const int32_t page = unused_.begin()->second;
+    make_unknown(page);
+    free_.push_back(page);
+  }
+}
+
+int32_t PagedCache::take_page() {
+  int32_t page;
+  if (!free_.empty()) {
+    page = free_.back(), free_.pop_back();
+  } else {
+    page = unused_.begin()->second;
+    make_unknown(page);
+  }
+  pages_[size_t(page)].references = 1;
+  return page;
+}
+
+void PagedCache::drop(int32_t page) {
+  Page& p = pages_[size_t(page)];
+  SEDUM_CHECK(p.references > 0, "a page of nobody");
+  if (--p.references > 0) return;
+  if (p.key)
+    unused_.emplace(p.last_use = ++clock_, page);
+  else
+    free_.push_back(page);
+}
+
+void PagedCache::make_unknown(int32_t page) {
+  Page& p = pages_[size_t(page)];
+  unused_.erase(p.last_use);
+  known_.erase(known_.find(*p.key));
+  p = {};
+}
+
+void PagedCache::copy_page(int32_t from, int32_t to) {
+  const size_t bytes = row_bytes(dtype_, page_values_);
+  for (std::vector<Tensor>* tensors : {&keys_, &values_})
+    for (Tensor& t : *tensors) {
+      char* const base = static_cast<char*>(t.raw());
+      std::memcpy(base + size_t(to) * bytes, base + size_t(from) * bytes, bytes);
+    }
+}
+
+PagedCache::Key PagedCache::key_of(uint64_t parent, std::span<const int32_t> tokens, int64_t page) {
+  Key key{parent, {}};
+  std::copy_n(tokens.begin() + page * kPageTokens, kPageTokens, key.tokens.begin());
+  return key;
+}
+
+// What the next page that sequence remembers follows.
+uint64_t PagedCache::parent_of(const PagedSequence& sequence, uint64_t root) const {
+  return sequence.remembered == 0 ? root : pages_[size_t(sequence.pages[size_t(sequence.remembered - 1)])].serial;
+}
+
+// FNV-1a over 64-bit words, mixed at the end.
+size_t PagedCache::KeyHash::operator()(const Key& key) const {
+  uint64_t h = 1469598103934665603u ^ key.parent;
+  for (const int32_t token : key.tokens) h = (h ^ uint32_t(token)) * 1099511628211u;
+  h ^= h >> 32;
+  return size_t(h * 0x9E3779B97F4A7C15u);
 }
 
 PagedStep::PagedStep(PagedCache& cache, std::vector<Part> parts) : cache_(cache), parts_(std::move(parts)) {

@@ -3,14 +3,25 @@
 //
 //   PagedCache cache(arena, config, DType::kBF16, pages);
 //   PagedSequence sequence;
+//   cache.find(sequence, tokens, adapter);               // begins with whole pages that somebody has computed already
 //   cache.reserve(sequence, 17);                         // pages for 17 more tokens; false when there are none
 //   PagedStep step(cache, {{&sequence, 17}});            // this step's rows, in order: a SequenceState
 //   model.hidden_states(ctx, {…, .state = &step});
 //   step.commit();                                       // the sequences are longer now
+//   cache.remember(sequence, tokens, adapter);           // whole pages can be found from now on
+//   PagedSequence other = cache.fork(sequence);          // shares all pages; who writes to a shared one copies it first
 //   cache.release(sequence);
 //
 // A page holds kPageTokens tokens of every layer. For a layer, keys lie as (page, num_key_value_heads, kPageTokens, head_dim), values too.
+//
+// Prefix cache. A remembered page is known by its 32 tokens and by the page before it (for the first: by a root, one for each adapter), so that
+// a find compares all that its keys and values depend on. Pages of nobody stay known until their memory is needed: the least recently
+// used go first, and of one sequence the later before the earlier.
 
+#include <array>
+#include <map>
+#include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "model/config.h"
@@ -20,7 +31,8 @@ namespace sedum {
 
 struct PagedSequence {
   std::vector<int32_t> pages;
-  int64_t length = 0;  // tokens stored
+  int64_t length = 0;      // tokens stored
+  int64_t remembered = 0;  // pages, from the first, that are known
 };
 
 class PagedCache {
@@ -31,18 +43,54 @@ class PagedCache {
 
   bool reserve(PagedSequence& sequence, int64_t tokens);
   void release(PagedSequence& sequence);
-  int64_t free_pages() const { return int64_t(free_.size()); }
+  PagedSequence fork(const PagedSequence& sequence);
+  void truncate(PagedSequence& sequence, int64_t length);  // forgets the last tokens; remembered pages must stay
+
+  // `sequence` is empty. Gives it the longest known beginning of `tokens`, but never all of them: somebody wants the logits of the last.
+  // Returns the tokens found.
+  int64_t find(PagedSequence& sequence, std::span<const int32_t> tokens, uint64_t root);
+  // Pages beyond `tokens` are left unknown (guesses that may be taken back). Where an equal page is known already, the sequence takes that one and frees its own.
+  void remember(PagedSequence& sequence, std::span<const int32_t> tokens, uint64_t root);
+  void forget();  // all pages of nobody become unknown
+
+  int64_t free_pages() const { return int64_t(free_.size() + unused_.size()); }  // cached ones can be taken too
+  int64_t cached_pages() const { return int64_t(unused_.size()); }
   int64_t page_count() const { return page_count_; }
   int64_t page_bytes() const;  // over all layers, keys and values
   static int64_t pages_for(int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
 
  private:
   friend class PagedStep;
+  struct Key {
+    uint64_t parent;
+    std::array<int32_t, kPageTokens> tokens;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& key) const;
+  };
+  struct Page {
+    int32_t references = 0;
+    uint64_t serial = 0;       // of its content, never used twice; 0: unknown
+    uint64_t last_use = 0;     // its place in unused_
+    const Key* key = nullptr;  // in known_
+  };
+  int32_t take_page();
+  void drop(int32_t page);
+  void make_unknown(int32_t page);
+  void copy_page(int32_t from, int32_t to);
+  static Key key_of(uint64_t parent, std::span<const int32_t> tokens, int64_t page);
+  uint64_t parent_of(const PagedSequence& sequence, uint64_t root) const;
+
   int64_t page_count_, page_values_;  // values of a page in one layer's keys
   int64_t heads_, head_dim_;
   DType dtype_;
   std::vector<Tensor> keys_, values_;  // by layer
-  std::vector<int32_t> free_;
+  std::vector<int32_t> free_;          // unknown pages of nobody
+  std::vector<Page> pages_;
+  std::unordered_map<Key, int32_t, KeyHash> known_;
+  std::map<uint64_t, int32_t> unused_;                    // known pages of nobody, by last use
+  uint64_t clock_ = 0, next_serial_ = uint64_t{1} << 32;  // roots lie below
 };
 
 class PagedStep : public SequenceState {

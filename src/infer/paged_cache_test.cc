@@ -45,6 +45,107 @@ TEST(PagedCache, LowPagesAreTakenFirst) {
   EXPECT_EQ(b.pages, (std::vector<int32_t>{0}));
 }
 
+std::vector<int32_t> count(int32_t n, int32_t first = 0) {
+  std::vector<int32_t> tokens;
+  for (int32_t i = 0; i < n; ++i) tokens.push_back(first + i);
+  return tokens;
+}
+
+// A sequence whose tokens are stored and remembered.
+PagedSequence stored(PagedCache& cache, const std::vector<int32_t>& tokens, uint64_t root = 0) {
+  PagedSequence s;
+  cache.find(s, tokens, root);
+  EXPECT_TRUE(cache.reserve(s, int64_t(tokens.size()) - s.length));
+  s.length = int64_t(tokens.size());
+  cache.remember(s, tokens, root);
+  return s;
+}
+
+TEST(PrefixCache, FindsWholePagesOfTheSameTokensAndRoot) {
+  Arena arena;
+  PagedCache cache(arena, small(), DType::kF32, 16);
+  PagedSequence a = stored(cache, count(100));
+  const auto found = [&](const std::vector<int32_t>& tokens, uint64_t root = 0) {
+    PagedSequence s;
+    const int64_t n = cache.find(s, tokens, root);
+    EXPECT_TRUE(std::equal(s.pages.begin(), s.pages.end(), a.pages.begin()));
+    cache.release(s);
+    return n;
+  };
+  EXPECT_EQ(found(count(100)), 96);
+  EXPECT_EQ(found(count(96)), 64);  // one token stays to be computed
+  EXPECT_EQ(found(count(97)), 96);
+  EXPECT_EQ(found(count(31)), 0);
+  EXPECT_EQ(found(count(100), 1), 0);  // another adapter
+  auto other = count(100);
+  other[40] = 7;
+  EXPECT_EQ(found(other), 32);
+  EXPECT_EQ(found(count(64, 32)), 0);  // the second page's tokens without the first
+  cache.release(a);
+  EXPECT_EQ(cache.free_pages(), 16);
+  EXPECT_EQ(cache.cached_pages(), 3);
+  PagedSequence again;
+  EXPECT_EQ(cache.find(again, count(100), 0), 96);  // of nobody, but known
+  cache.release(again);
+  cache.forget();
+  EXPECT_EQ(cache.find(again, count(100), 0), 0);
+  EXPECT_EQ(cache.free_pages(), 16);
+}
+
+TEST(PrefixCache, EqualPagesBecomeOne) {
+  Arena arena;
+  PagedCache cache(arena, small(), DType::kF32, 8);
+  PagedSequence a, b;
+  cache.reserve(a, 64), cache.reserve(b, 64);
+  a.length = b.length = 64;
+  cache.remember(a, count(64), 0);
+  EXPECT_EQ(cache.free_pages(), 4);
+  cache.remember(b, count(64), 0);
+  EXPECT_EQ(a.pages, b.pages);
+  EXPECT_EQ(cache.free_pages(), 6);
+  cache.release(a);
+  EXPECT_EQ(cache.free_pages(), 6);
+  cache.release(b);
+  EXPECT_EQ(cache.free_pages(), 8);
+}
+
+TEST(PrefixCache, TheLeastRecentlyUsedGoFirstAndTailsBeforeHeads) {
+  Arena arena;
+  PagedCache cache(arena, small(), DType::kF32, 6);
+  PagedSequence a = stored(cache, count(96)), b = stored(cache, count(96, 500));
+  cache.release(a);
+  cache.release(b);
+  PagedSequence s;
+  cache.find(s, count(33), 0);  // a's first page is used again
+  cache.release(s);
+  PagedSequence big;
+  ASSERT_TRUE(cache.reserve(big, 64));  // takes two: the tail of a
+  EXPECT_EQ(cache.find(s, count(97), 0), 32);
+  cache.release(s);
+  EXPECT_EQ(cache.find(s, count(97, 500), 0), 96);
+  cache.release(s);
+}
+
+TEST(PrefixCache, WhoWritesToASharedPageCopiesIt) {
+  Arena arena;
+  PagedCache cache(arena, small(), DType::kF32, 8);
+  PagedSequence a;
+  cache.reserve(a, 40);
+  a.length = 40;
+  PagedSequence b = cache.fork(a);
+  EXPECT_EQ(cache.free_pages(), 6);
+  ASSERT_TRUE(cache.reserve(b, 1));
+  EXPECT_EQ(a.pages[0], b.pages[0]);
+  EXPECT_NE(a.pages[1], b.pages[1]);
+  EXPECT_EQ(cache.free_pages(), 5);
+  ASSERT_TRUE(cache.reserve(a, 1));  // alone with it now: no copy
+  EXPECT_EQ(cache.free_pages(), 5);
+  b.length = 70, cache.truncate(b, 40);
+  EXPECT_EQ(b.pages.size(), 2u);
+  cache.release(a), cache.release(b);
+  EXPECT_EQ(cache.free_pages(), 8);
+}
+
 // Rows of two sequences, in two steps, of two layers: each value stands where the view says that its position lies.
 template <class T>
 void check_store(DType dtype) {

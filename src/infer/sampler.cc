@@ -37,6 +37,14 @@ void check_sampling(const SamplingParams& p, int64_t vocab_size) {
   require(p.best_of == 0 || (p.best_of >= p.n && p.best_of <= 64), "best_of", p.best_of, "between n and 64");
   require(p.logprobs >= -1 && p.logprobs <= 20, "logprobs", p.logprobs, "at most 20");
   require(p.prompt_logprobs >= -1 && p.prompt_logprobs <= 20, "prompt_logprobs", p.prompt_logprobs, "at most 20");
+  require(p.num_beams >= 1 && p.num_beams <= 64, "num_beams", p.num_beams, "between 1 and 64");
+  require(p.num_beam_groups >= 1 && p.num_beam_groups <= p.num_beams, "num_beam_groups", p.num_beam_groups,
+          "between 1 and num_beams");
+  require(std::isfinite(p.length_penalty) && std::abs(p.length_penalty) <= 100, "length_penalty", p.length_penalty,
+          "between -100 and 100");
+  require(p.diversity_penalty >= 0 && p.diversity_penalty <= 1000, "diversity_penalty", p.diversity_penalty,
+          "between 0 and 1000");
+  require(p.penalty_alpha >= 0 && p.penalty_alpha <= 1, "penalty_alpha", p.penalty_alpha, "between 0 and 1");
   require(p.max_tokens == -1 || p.max_tokens >= 1, "max_tokens", p.max_tokens, "at least 1");
   for (const int32_t id : p.stop_ids) require(id >= 0 && id < vocab_size, "stop id", id, "in the vocabulary");
 }
@@ -48,15 +56,32 @@ int32_t argmax(std::span<const float> values) {
   return int32_t(best);
 }
 
-void Sampler::penalise(std::span<float> logits, std::span<const int32_t> history) {
-  if (params_.repetition_penalty == 1) return;
-  seen_.assign(history.begin(), history.end());
-  std::sort(seen_.begin(), seen_.end());
-  seen_.erase(std::unique(seen_.begin(), seen_.end()), seen_.end());
-  for (const int32_t id : seen_) {
-    float& logit = logits[size_t(id)];
-    logit = logit < 0 ? logit * params_.repetition_penalty : logit / params_.repetition_penalty;
+// `seen_` holds sorted ids.
+template <class F>
+void for_each_count(const std::vector<int32_t>& sorted, F&& f) {
+  for (size_t i = 0, j; i < sorted.size(); i = j) {
+    for (j = i; j < sorted.size() && sorted[j] == sorted[i];) ++j;
+    f(size_t(sorted[i]), j - i);
   }
+}
+
+void Sampler::process(std::span<float> logits, std::span<const int32_t> history, uint64_t step) {
+  for (const auto& [id, bias] : params_.logit_bias)
+    logits[size_t(id)] = bias <= -100 ? -INFINITY : logits[size_t(id)] + bias;
+  if (params_.repetition_penalty != 1) {
+    seen_.assign(history.begin(), history.end());
+    std::sort(seen_.begin(), seen_.end());
+    for_each_count(seen_, [&](size_t id, size_t) {
+      float& logit = logits[id];
+      logit = logit < 0 ? logit * params_.repetition_penalty : logit / params_.repetition_penalty;
+    });
+  }
+  if (params_.frequency_penalty == 0 && params_.presence_penalty == 0) return;
+  seen_.assign(history.end() - long(step), history.end());
+  std::sort(seen_.begin(), seen_.end());
+  for_each_count(seen_, [&](size_t id, size_t count) {
+    logits[id] -= params_.frequency_penalty * float(count) + params_.presence_penalty;
+  });
 }
 
 // The `count` best candidates, in order.
@@ -87,9 +112,30 @@ void Sampler::cut_top_p(double total) {
   }
 }
 
-std::vector<std::pair<float, int32_t>> Sampler::distribution(std::span<float> logits,
-                                                             std::span<const int32_t> history) {
-  penalise(logits, history);
+// Those whose surprise −log p is nearest to the expected one, up to typical_p together (all that are as near as the last of them).
+void Sampler::keep_typical(double total, float largest) {
+  const auto log_p = [&](const Candidate& c) { return double(c.logit) - largest - std::log(total); };
+  double entropy = 0;
+  for (const Candidate& c : candidates_) entropy -= std::exp(log_p(c)) * log_p(c);
+  std::vector<std::pair<double, double>> distances;  // |surprise − entropy|, probability
+  for (const Candidate& c : candidates_) distances.emplace_back(std::abs(-log_p(c) - entropy), std::exp(log_p(c)));
+  std::vector<std::pair<double, double>> sorted = distances;
+  std::sort(sorted.begin(), sorted.end());
+  double mass = 0, furthest = sorted.back().first;
+  for (const auto& [distance, p] : sorted)
+    if ((mass += p) >= double(params_.typical_p)) {
+      furthest = distance;
+      break;
+    }
+  size_t kept = 0;
+  for (size_t i = 0; i < candidates_.size(); ++i)
+    if (distances[i].first <= furthest) candidates_[kept++] = candidates_[i];
+  candidates_.resize(kept);
+}
+
+std::vector<std::pair<float, int32_t>> Sampler::distribution(std::span<float> logits, std::span<const int32_t> history,
+                                                             uint64_t step) {
+  process(logits, history, step);
   candidates_.clear();
   const float inverse = 1 / params_.temperature;
   float largest = -INFINITY;
@@ -110,6 +156,7 @@ std::vector<std::pair<float, int32_t>> Sampler::distribution(std::span<float> lo
     const double floor = std::log(double(params_.min_p)) + largest;
     std::erase_if(candidates_, [&](const Candidate& c) { return c.logit < floor; });
   }
+  if (params_.typical_p < 1 && !candidates_.empty()) keep_typical(total(), largest);
   const double sum = total();
   std::vector<std::pair<float, int32_t>> result;
   result.reserve(candidates_.size());
@@ -119,10 +166,10 @@ std::vector<std::pair<float, int32_t>> Sampler::distribution(std::span<float> lo
 
 int32_t Sampler::sample(std::span<float> logits, std::span<const int32_t> history, uint64_t step) {
   if (params_.temperature == 0) {
-    penalise(logits, history);
+    process(logits, history, step);
     return argmax(logits);
   }
-  const auto probabilities = distribution(logits, history);
+  const auto probabilities = distribution(logits, history, step);
   if (probabilities.empty()) return argmax(logits);  // nothing but NaN and −inf
   double left = Random(params_.seed, Purpose::kSampling).uniform_double(step);
   for (const auto& [p, id] : probabilities)

@@ -22,20 +22,23 @@ void check_sampling(const SamplingParams& params, int64_t vocab_size);
 class Sampler {
  public:
   explicit Sampler(const SamplingParams& params) : params_(params) {}
-  // `logits` is changed in place. history: prompt and answer so far.
+  // `logits` is changed in place. history: prompt and answer so far; the last `step` of them are the answer.
   int32_t sample(std::span<float> logits, std::span<const int32_t> history, uint64_t step);
 
   // The distribution that sample() draws from: (probability, id), best first where a filter needed the order. For tests and displays.
-  std::vector<std::pair<float, int32_t>> distribution(std::span<float> logits, std::span<const int32_t> history);
+  std::vector<std::pair<float, int32_t>> distribution(std::span<float> logits, std::span<const int32_t> history,
+                                                      uint64_t step = 0);
+  // Biases and penalties alone, in place.
+  void process(std::span<float> logits, std::span<const int32_t> history, uint64_t step);
 
  private:
   struct Candidate {
     float logit;
     int32_t id;
   };
-  void penalise(std::span<float> logits, std::span<const int32_t> history);
   void keep_best(size_t count);
   void cut_top_p(double total);
+  void keep_typical(double total, float largest);
   SamplingParams params_;
   std::vector<Candidate> candidates_;
   std::vector<int32_t> seen_;

@@ -1,0 +1,18 @@
+#pragma once
+#include "infer/local_engine.h"
+
+namespace sedum {
+
+// What the engine's thread keeps of a request.
+struct LocalEngine::Request {
+  RequestId id;
+  Listener listener;
+  std::unique_ptr<Decoding> decoding;
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point arrival = Clock::now();
+  std::vector<Clock::time_point> last_token;  // by answer
+  uint64_t root = 0;                          // of the prefix cache
+  bool counted = false;
+};
+
+}  // namespace sedum
