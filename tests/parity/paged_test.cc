@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "infer/local_engine.h"
+#include "infer/sampler.h"
 #include "parity_testing.h"
 
 namespace sedum::parity {
