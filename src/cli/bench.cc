@@ -70,7 +70,10 @@ void bench_train(const TrainBench& o) {
   const ModelConfig config = shape_of(o.shape);
   Runtime runtime(o.threads);
   const bool full = o.mode == "full";
-  RandomFactory base(runtime.pool, runtime.arena, 1, !full, *dtype_from_name(o.weights));
+  const Compute compute = o.dtype == "fp32" ? Compute::kF32 : o.dtype == "int8" ? Compute::kInt8 : Compute::kBF16;
+  if (full && compute == Compute::kInt8) throw Error("--dtype int8 multiplies a frozen base", "add --mode lora");
+  RandomFactory base(runtime.pool, runtime.arena, 1, !full, *dtype_from_name(o.weights),
+                     compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
   std::unique_ptr<CausalModel> model;
   std::vector<Variable> parameters;
   if (full) {
@@ -81,7 +84,7 @@ void bench_train(const TrainBench& o) {
     model = build_model(config, lora);
     parameters = lora.parameters();
   }
-  Context ctx = runtime.context(o.dtype == "fp32" ? Compute::kF32 : Compute::kBF16);
+  Context ctx = runtime.context(compute);
   AdamW optimizer(ctx, parameters, {});
   data::StepBatch batch;
   for (int s = 0; s < o.batch; ++s) {
@@ -308,9 +311,9 @@ SEDUM_COMMAND(bench) {
   training->add_option("--mode", t->mode, "full or lora")
       ->capture_default_str()
       ->check(CLI::IsMember({"full", "lora"}));
-  training->add_option("--dtype", t->dtype, "fp32, or bf16 with f32 master weights")
+  training->add_option("--dtype", t->dtype, "fp32, bf16 with f32 master weights, or int8 for lora's frozen base")
       ->capture_default_str()
-      ->check(CLI::IsMember({"fp32", "bf16"}));
+      ->check(CLI::IsMember({"fp32", "bf16", "int8"}));
   training->add_option("--weights", t->weights, "how lora's frozen weights are stored: bf16, q4_0, q8_0 …")
       ->capture_default_str();
   training->add_option("--batch", t->batch)->capture_default_str()->check(CLI::PositiveNumber);

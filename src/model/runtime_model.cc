@@ -26,7 +26,7 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
   if (fs::exists(options_.adapter / "adapter" / "adapter_config.json")) options_.adapter /= "adapter";
   checkpoint_ = Checkpoint::open(resolved.base);
   CheckpointFactory base(checkpoint_, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
-                         options_.compute == Compute::kInt8);
+                         options_.compute == Compute::kInt8 ? Pack::kForward : Pack::kNone);
   if (options_.adapter.empty()) {
     model_ = build_model(checkpoint_.config(), base);
   } else {

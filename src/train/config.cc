@@ -99,7 +99,7 @@ std::map<std::string, Key> keys_of(TrainConfig& c) {
       {"lora_alpha", plain(c.lora.lora_alpha)},
       {"target_modules", list(c.lora.target_modules)},
       {"use_rslora", plain(c.lora.use_rslora)},
-      {"compute", choice<Compute>(c.compute, "compute", {{"bf16", Compute::kBF16}, {"f32", Compute::kF32}})},
+      {"compute", choice<Compute>(c.compute, "compute", {{"bf16", Compute::kBF16}, {"f32", Compute::kF32}, {"int8", Compute::kInt8}})},
       {"gradient_checkpointing", plain(c.gradient_checkpointing)},
       {"seed", plain(c.seed)},
       {"threads", plain(c.threads)},
@@ -189,6 +189,8 @@ void check(const TrainConfig& c, const std::string& where) {
   require(c.save_total_limit >= 1, "save_total_limit must be at least 1");
   require(c.finetuning_type == "lora" || c.adapter_name_or_path.empty(),
           "adapter_name_or_path needs finetuning_type: lora", "merge the adapter first: `sedum merge`");
+  require(c.finetuning_type != "full" || c.compute != Compute::kInt8, "compute: int8 multiplies a frozen base",
+          "use compute: bf16, or finetuning_type: lora");
 }
 
 }  // namespace

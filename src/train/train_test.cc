@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/random.h"
 #include "model/model_testing.h"
 #include "train/log.h"
 #include "train/planner.h"
@@ -106,6 +107,36 @@ TEST_F(Run, RecomputationGivesTheSameBits) {
     return out;
   };
   EXPECT_EQ(norms(true), norms(false));
+}
+
+// A frozen base multiplied in int8: activations and gradients are rounded to 1/254 of their block's largest at most, so loss and gradients
+// stay near the exact ones; and the base really is multiplied that way, forward and backward.
+TEST_F(Run, AFrozenBaseMultipliedInInt8StaysNearTheExactOne) {
+  config_.finetuning_type = "lora";
+  const auto gradients = [&](Compute compute) {
+    TrainConfig c = config_;
+    c.compute = compute;
+    Runtime runtime(1);
+    const TrainableModel t = build_trainable(c, runtime, runtime.arena);
+    EXPECT_EQ(t.packed_bytes > 0, compute == Compute::kInt8);
+    const TrainData data = load_train_data(c, t.checkpoint);
+    Context ctx = runtime.context(compute);
+    for (Variable p : t.parameters)  // B begins with zeros, and A would have no gradient
+      for (int64_t i = 0; i < p.value().count(); ++i)
+        p.value().data<float>()[i] += 0.02f * Random(5, Purpose::kTest).normal(uint64_t(i));
+    Tape tape;
+    std::vector<double> out{train_on(ctx, tape, *t.model, data.train->batch(0), 10, false)};
+    for (const Variable& p : t.parameters)
+      for (int64_t i = 0; i < p.gradient().count(); ++i) out.push_back(p.gradient().data<float>()[i]);
+    return out;
+  };
+  const auto exact = gradients(Compute::kF32), rounded = gradients(Compute::kInt8);
+  EXPECT_NEAR(rounded[0], exact[0], 0.01 * exact[0]);
+  double product = 0, squares = 0, other = 0;
+  for (size_t i = 1; i < exact.size(); ++i)
+    product += exact[i] * rounded[i], squares += exact[i] * exact[i], other += rounded[i] * rounded[i];
+  EXPECT_GT(product / std::sqrt(squares * other), 0.995);  // the angle between the two gradients
+  EXPECT_NE(rounded, exact);
 }
 
 TEST_F(Run, EvaluationIsTheMeanOverLabels) {

@@ -13,18 +13,20 @@ int64_t TrainableModel::trainable_count() const {
 
 TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Arena& arena) {
   TrainableModel t{
-      .checkpoint = Checkpoint::open(config.model_name_or_path), .model = nullptr, .parameters = {}, .lora = {}};
+      .checkpoint = Checkpoint::open(config.model_name_or_path), .model = nullptr, .parameters = {}, .lora = {},
+      .packed_bytes = 0};
   if (config.finetuning_type == "full") {
     CheckpointFactory factory(t.checkpoint, CheckpointFactory::Use::kTrainable, runtime.pool, arena);
     t.model = build_model(t.checkpoint.config(), factory);
     t.parameters = factory.parameters();
     return t;
   }
-  CheckpointFactory base(t.checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena);
+  CheckpointFactory base(t.checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena,
+                         config.compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
   const auto build = [&](LoraFactory factory) {
     t.model = build_model(t.checkpoint.config(), factory);
     factory.check_complete();
-    t.parameters = factory.parameters(), t.lora = factory.config();
+    t.parameters = factory.parameters(), t.lora = factory.config(), t.packed_bytes = base.packed_bytes();
   };
   if (config.adapter_name_or_path.empty()) {
     build(LoraFactory(base, config.lora, arena, config.seed));

@@ -15,6 +15,7 @@ struct TrainableModel {
   std::unique_ptr<CausalModel> model;
   std::vector<Variable> parameters;
   std::optional<LoraConfig> lora;  // none: all parameters
+  size_t packed_bytes = 0;         // a frozen base's int8 forms
   int64_t trainable_count() const;
 };
 

@@ -23,7 +23,12 @@ namespace sedum {
 
 // Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K keep their bits; f32, f16, bf16 are rounded to Q8_0 first. Null for other types and
 // where K is not a multiple of 32.
-std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w);
+std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w, bool fill = true);
+
+// Wᵀ for the product backward by data, dx (M,K) = dy (M,N) · W (N,K): product_packed_int8(pool, dy, *t, dx). Whatever W is stored in, Wᵀ is
+// rounded to Q8_0 along N (0.4 % of a block's largest weight at most). Null where N is not a multiple of 32. Without `fill` nothing is
+// written and no memory used: for plans.
+std::unique_ptr<PackedMatrix> pack_int8_transposed(ThreadPool& pool, ConstMatrix w, bool fill = true);
 
 struct PackedProduct {
   const PackedMatrix& w;  // from pack_int8

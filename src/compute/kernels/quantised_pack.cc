@@ -143,12 +143,12 @@ PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols)
   panels_ = Buffer(size_t(panels()) * panel_bytes_);
 }
 
-std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w) {
+std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w, bool fill) {
   const bool plain = w.dtype == DType::kF32 || w.dtype == DType::kF16 || w.dtype == DType::kBF16;
   const DType dtype = plain ? DType::kQ8_0 : w.dtype;
   if (panel_format(dtype) < 0 || w.cols % kActivationBlock != 0 || w.cols % info(dtype).block != 0) return nullptr;
   auto packed = std::make_unique<PackedInt8>(dtype, w.rows, w.cols);
-  if (w.cols == 0) return packed;
+  if (!fill || w.cols == 0) return packed;
   const size_t rounded_bytes = row_bytes(dtype, w.cols);
   pool.parallel_for(packed->panels(), [&](int64_t begin, int64_t end) {
     std::vector<std::byte> rounded(plain ? rounded_bytes * kPanelColumns : 0);
@@ -166,6 +166,39 @@ std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w) {
         rows = rounded.data(), stride = rounded_bytes;
       }
       with_block_type(dtype, [&]<class B>(B*) { pack_panel<B>(rows, stride, columns, w.cols, packed->panel(panel)); });
+    }
+  });
+  return packed;
+}
+
+std::unique_ptr<PackedMatrix> pack_int8_transposed(ThreadPool& pool, ConstMatrix w, bool fill) {
+  using B = BlockQ8_0;
+  constexpr int kBlocks = Panel<B>::kRecord / B::kValues;
+  constexpr int64_t kStrip = 256;  // columns of W at a time: a whole block of any format, and 64 KiB of values
+  if (w.rows % kActivationBlock != 0 || w.cols % info(w.dtype).block != 0) return nullptr;
+  auto packed = std::make_unique<PackedInt8>(B::kType, w.cols, w.rows);
+  if (!fill || w.rows == 0 || w.cols == 0) return packed;
+  pool.parallel_for((w.cols + kStrip - 1) / kStrip, [&](int64_t begin, int64_t end) {
+    std::vector<float> values(size_t(Panel<B>::kRecord * kStrip));
+    float column[Panel<B>::kRecord];
+    B blocks[kPanelColumns][kBlocks];
+    for (int64_t first = begin * kStrip; first < std::min(end * kStrip, w.cols); first += kStrip) {
+      const int64_t width = std::min(kStrip, w.cols - first);
+      for (int64_t row = 0; row < w.rows; row += Panel<B>::kRecord) {
+        const int64_t height = std::min<int64_t>(Panel<B>::kRecord, w.rows - row);
+        for (int64_t r = 0; r < height; ++r)
+          decode(w.dtype, static_cast<const char*>(w.data) + size_t(row + r) * w.row_bytes + row_bytes(w.dtype, first),
+                 &values[size_t(r * kStrip)], width);
+        for (int64_t at = 0; at < width; at += kPanelColumns) {
+          const int columns = int(std::min<int64_t>(kPanelColumns, width - at));
+          for (int c = 0; c < columns; ++c) {
+            for (int64_t r = 0; r < height; ++r) column[r] = values[size_t(r * kStrip + at + c)];
+            encode(B::kType, column, blocks[c], height);
+          }
+          pack_panel<B>(reinterpret_cast<const std::byte*>(blocks), sizeof blocks[0], columns, height,
+                        packed->panel((first + at) / kPanelColumns) + row / Panel<B>::kRecord * Panel<B>::kBytes);
+        }
+      }
     }
   });
   return packed;

@@ -325,6 +325,34 @@ TEST(Int8, PlainWeightsAreRoundedToBytes) {
   }
 }
 
+// Wᵀ in panels is Wᵀ, decoded, transposed and rounded to Q8_0: to the bit, whatever W was stored in; 96 rows are one record and a half.
+TEST(Int8, TransposedWeightsAreRoundedAlongTheOtherSide) {
+  ThreadPool pool(2);
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ4_0, DType::kQ5_1, DType::kQ6_K}) {
+    const int64_t n = 96, k = info(dtype).block == 256 ? 512 : 320;
+    const Weights w(dtype, n, k);
+    const auto packed = pack_int8_transposed(pool, w.matrix());
+    ASSERT_TRUE(packed);
+    ASSERT_EQ(packed->rows(), k);
+    ASSERT_EQ(packed->cols(), n);
+    std::vector<float> plain(size_t(n * k)), column(n), wanted(n), got(n);
+    decode(dtype, w.bytes.data(), plain.data(), n * k);
+    std::vector<std::byte> rounded(row_bytes(DType::kQ8_0, n));
+    for (int64_t c = 0; c < k; ++c) {
+      for (int64_t r = 0; r < n; ++r) column[size_t(r)] = plain[size_t(r * k + c)];
+      encode(DType::kQ8_0, column.data(), rounded.data(), n);
+      decode(DType::kQ8_0, rounded.data(), wanted.data(), n);
+      unpack_int8_row(*packed, c, got.data());
+      EXPECT_EQ(differences(got, wanted), 0) << name(dtype) << " column " << c;
+    }
+  }
+  const Weights odd(DType::kF32, 33, 64);
+  EXPECT_FALSE(pack_int8_transposed(pool, odd.matrix()));
+  const Weights even(DType::kF32, 64, 64);
+  const auto planned = pack_int8_transposed(pool, even.matrix(), false);
+  EXPECT_EQ(planned->bytes(), pack_int8_transposed(pool, even.matrix())->bytes());
+}
+
 TEST(Int8, EmptySizesAndWhatHasNoPackedForm) {
   ThreadPool pool(2);
   std::vector<float> x(64, 1.0f), y(64, 5.0f);

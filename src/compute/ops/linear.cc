@@ -7,7 +7,7 @@
 namespace sedum::ops {
 namespace {
 
-// Without a tape int8 means packed panels; where there are none, and while training, the next best are bf16 operands.
+// int8 means the packed panels of frozen weights; where there are none the next best are bf16 operands.
 Compute product_compute(const Context& ctx) { return ctx.compute == Compute::kInt8 ? Compute::kBF16 : ctx.compute; }
 
 void check_linear(const char* op, const Variable& x, const Weight& weight, const Variable* bias) {
@@ -32,13 +32,12 @@ void scale_by(Context& ctx, float factor, Tensor& t) {
             [&]<class T>(T) { sedum::scale<T>(*ctx.pool, t.data<T>(), factor, t.count(), t.data<T>()); });
 }
 
-bool uses_packed(const Context& ctx, const Weight& weight) {
-  return weight.packed && !ctx.tape && weight.packed->compute() == ctx.compute;
+bool fits(const Context& ctx, const std::shared_ptr<const PackedMatrix>& packed) {
+  return packed && packed->compute() == ctx.compute;
 }
 
 void forward(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, Tensor& y) {
-  const bool packed = weight.packed && !ctx.tape && weight.packed->compute() == ctx.compute;
-  if (!packed)
+  if (!fits(ctx, weight.packed))
     product_nt(ctx, product_compute(ctx), x.value(), weight.stored.value(), y);
   else if (ctx.runs())
     product_packed(*ctx.pool, matrix(x.value()), *weight.packed, mutable_matrix(y));
@@ -62,11 +61,14 @@ void backward_parameters(BackwardPass& pass, const Tensor& x) {
   }
 }
 
-void backward_data(BackwardPass& pass, const Tensor& weight) {
+void backward_data(BackwardPass& pass, const Weight& weight) {
   if (!pass.wants(0)) return;
   Context& ctx = pass.context();
   auto [dx, accumulate] = pass.target(0);
-  product_nn(ctx, product_compute(ctx), pass.gradient(), weight, dx, accumulate);
+  if (!fits(ctx, weight.packed_transposed))
+    product_nn(ctx, product_compute(ctx), pass.gradient(), weight.stored.value(), dx, accumulate);
+  else if (ctx.runs())
+    product_packed(*ctx.pool, matrix(pass.gradient()), *weight.packed_transposed, mutable_matrix(dx), accumulate);
 }
 
 }  // namespace
@@ -77,7 +79,7 @@ Variable linear(Context& ctx, const Variable& x, const Weight& weight, const Var
   forward(ctx, x, weight, bias, y);
   const Variable none;
   return record(ctx, "linear", {&x, &weight.stored, bias ? bias : &none}, y,
-                [xv = x.value(), w = weight.stored.value()](BackwardPass& pass) {
+                [xv = x.value(), w = weight](BackwardPass& pass) {
                   backward_parameters(pass, xv);
                   backward_data(pass, w);
                 });
@@ -90,7 +92,7 @@ std::vector<Variable> linear_group(Context& ctx, const Variable& x, std::span<co
   for (const LinearTerm& term : terms) {
     check_linear("linear_group", x, *term.weight, term.bias);
     results.push_back(Variable(ctx.empty(x.dtype(), with_last(x.shape(), term.weight->out_features()))));
-    if (ctx.runs() && uses_packed(ctx, *term.weight))
+    if (ctx.runs() && fits(ctx, term.weight->packed))
       packed.push_back({*term.weight->packed, mutable_matrix(results.back().value()), false});
   }
   if (!ctx.runs()) return results;
@@ -131,7 +133,7 @@ Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, cons
   product_nt(ctx, compute, u, b.value(), y, true);
   const Variable none;
   return record(ctx, "lora_linear", {&x, &weight.stored, bias ? bias : &none, &a, &b}, y,
-                [xv = x.value(), w = weight.stored.value(), av = a.value(), bv = b.value(), u, factor,
+                [xv = x.value(), w = weight, av = a.value(), bv = b.value(), u, factor,
                  compute](BackwardPass& pass) {
                   Context& c = pass.context();
                   const Tensor& dy = pass.gradient();

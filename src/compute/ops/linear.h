@@ -9,11 +9,11 @@
 
 namespace sedum::ops {
 
-// W (N,K): trainable, or frozen and then of any stored type. `packed`, if there is one, serves steps without a tape whose
-// Context::compute is the packed matrix's own.
+// W (N,K): trainable, or frozen and then of any stored type. A frozen one may have packed forms, which serve steps whose
+// Context::compute is theirs: `packed` the forward product, `packed_transposed` (Wᵀ) the backward one.
 struct Weight {
   Variable stored;
-  std::shared_ptr<const PackedMatrix> packed;
+  std::shared_ptr<const PackedMatrix> packed = nullptr, packed_transposed = nullptr;
   int64_t out_features() const { return stored.shape()[0]; }
   int64_t in_features() const { return stored.shape()[1]; }
 };

@@ -85,15 +85,16 @@ Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& 
   const int64_t chunk =
       std::clamp<int64_t>(kChunkBytes / int64_t(row_bytes(statistic, vocabulary)), 1, std::max<int64_t>(count, 1));
   const Compute compute = ctx.compute == Compute::kInt8 ? Compute::kBF16 : ctx.compute;
+  const auto fits = [&](const auto& packed) { return packed && packed->compute() == ctx.compute; };
   {
     Tensor logits = ctx.empty(statistic, {chunk, vocabulary});
     for (int64_t begin = 0; begin < count && (ctx.runs() || begin == 0); begin += chunk) {
       const int64_t n = std::min(chunk, count - begin);
       Tensor part = x.value().slice(0, begin, begin + n), some = logits.slice(0, 0, n);
-      if (ctx.runs() && weight.packed && !wants_x && !wants_w && weight.packed->compute() == ctx.compute)
-        product_packed(*ctx.pool, matrix(part), *weight.packed, mutable_matrix(some));
-      else
+      if (!fits(weight.packed))
         product_nt(ctx, compute, part, weight.stored.value(), some);
+      else if (ctx.runs())
+        product_packed(*ctx.pool, matrix(part), *weight.packed, mutable_matrix(some));
       if (ctx.runs())
         with_statistic(statistic, [&]<class T>(T) {
           sedum::cross_entropy<T>(*ctx.pool, some.data<T>(), kept.data() + begin, factor, n, vocabulary,
@@ -101,7 +102,10 @@ Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& 
         });
       if (wants_x) {
         Tensor dpart = dx.slice(0, begin, begin + n);
-        product_nn(ctx, compute, some, weight.stored.value(), dpart);
+        if (!fits(weight.packed_transposed))
+          product_nn(ctx, compute, some, weight.stored.value(), dpart);
+        else if (ctx.runs())
+          product_packed(*ctx.pool, matrix(some), *weight.packed_transposed, mutable_matrix(dpart));
       }
       if (wants_w) product_tn(ctx, compute, some, part, dw, begin > 0);
     }

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "compute/kernels/quantised.h"
 #include "compute/ops/check.h"
 
 namespace sedum {
@@ -25,9 +26,19 @@ Tensor decoded(const Tensor& stored, ThreadPool& pool, Arena& arena) {
   return t;
 }
 
+namespace {
+
+void pack_weight(ops::Weight& w, Pack pack, ThreadPool& pool, const Arena& arena) {
+  const ConstMatrix stored = ops::matrix(w.stored.value());
+  if (pack != Pack::kNone) w.packed = pack_int8(pool, stored, arena.backed());
+  if (pack == Pack::kBoth && w.packed) w.packed_transposed = pack_int8_transposed(pool, stored, arena.backed());
+}
+
+}  // namespace
+
 CheckpointFactory::CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena,
-                                     bool pack_int8)
-    : checkpoint_(checkpoint), use_(use), pool_(pool), arena_(arena), pack_int8_(pack_int8) {}
+                                     Pack pack)
+    : checkpoint_(checkpoint), use_(use), pool_(pool), arena_(arena), pack_(pack) {}
 
 Tensor CheckpointFactory::checked(const std::string& name, const Shape& shape) const {
   Tensor t = checkpoint_.tensor(name);
@@ -46,11 +57,9 @@ Variable CheckpointFactory::variable(const Tensor& stored, const std::string& na
 }
 
 ops::Weight CheckpointFactory::weight(const std::string& name, const Shape& shape) {
-  ops::Weight w{variable(checked(name, shape), name, true), nullptr};
-  if (pack_int8_ && use_ == Use::kFrozen) {
-    w.packed = pack(pool_, Compute::kInt8, ops::matrix(w.stored.value()));
-    if (w.packed) packed_bytes_ += w.packed->bytes();
-  }
+  ops::Weight w{variable(checked(name, shape), name, true)};
+  if (use_ == Use::kFrozen) pack_weight(w, pack_, pool_, arena_);
+  for (const auto& packed : {w.packed, w.packed_transposed}) packed_bytes_ += packed ? packed->bytes() : 0;
   return w;
 }
 
@@ -99,12 +108,14 @@ Variable RandomFactory::filled(const std::string& name, const Shape& shape, floa
 
 std::unique_ptr<Linear> RandomFactory::linear(const std::string& name, int64_t out_features, int64_t in_features,
                                               bool bias) {
-  ops::Weight w{filled(name + ".weight", {out_features, in_features}, 0.02f, 0), nullptr};
+  ops::Weight w = table(name, out_features, in_features);
   return std::make_unique<DenseLinear>(std::move(w), bias ? filled(name + ".bias", {out_features}, 0, 0) : Variable());
 }
 Variable RandomFactory::vector(const std::string& name, int64_t size) { return filled(name + ".weight", {size}, 0, 1); }
 ops::Weight RandomFactory::table(const std::string& name, int64_t rows, int64_t cols) {
-  return {filled(name + ".weight", {rows, cols}, 0.02f, 0), nullptr};
+  ops::Weight w{filled(name + ".weight", {rows, cols}, 0.02f, 0)};
+  if (frozen_) pack_weight(w, pack_, pool_, arena_);
+  return w;
 }
 
 }  // namespace sedum

@@ -9,14 +9,17 @@
 
 namespace sedum {
 
+// Which packed int8 forms frozen matrices get: for the forward product (the stored bits again), and for the backward one as well. In an
+// arena without memory their sizes are known and nothing is filled.
+enum class Pack { kNone, kForward, kBoth };
+
 class CheckpointFactory : public LayerFactory {
  public:
   enum class Use {
     kFrozen,     // weights as they are stored, mapped
     kTrainable,  // every weight a parameter: decoded to f32
   };
-  // pack: repack each matrix for steps without a tape at this precision (int8 panels keep the stored bits).
-  CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, bool pack_int8 = false);
+  CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, Pack pack = Pack::kNone);
 
   std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
                                  bool bias) override;
@@ -36,7 +39,7 @@ class CheckpointFactory : public LayerFactory {
   Use use_;
   ThreadPool& pool_;
   Arena& arena_;
-  bool pack_int8_;
+  Pack pack_;
   size_t packed_bytes_ = 0;
   std::vector<Variable> parameters_;
 };
@@ -45,8 +48,9 @@ class CheckpointFactory : public LayerFactory {
 // matrices are stored as `frozen_dtype`. In an arena without memory nothing is filled.
 class RandomFactory : public LayerFactory {
  public:
-  RandomFactory(ThreadPool& pool, Arena& arena, uint64_t seed, bool frozen = false, DType frozen_dtype = DType::kF32)
-      : pool_(pool), arena_(arena), seed_(seed), frozen_(frozen), frozen_dtype_(frozen_dtype) {}
+  RandomFactory(ThreadPool& pool, Arena& arena, uint64_t seed, bool frozen = false, DType frozen_dtype = DType::kF32,
+                Pack pack = Pack::kNone)
+      : pool_(pool), arena_(arena), seed_(seed), frozen_(frozen), frozen_dtype_(frozen_dtype), pack_(pack) {}
   std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
                                  bool bias) override;
   Variable vector(const std::string& name, int64_t size) override;
@@ -60,6 +64,7 @@ class RandomFactory : public LayerFactory {
   uint64_t seed_;
   bool frozen_;
   DType frozen_dtype_;
+  Pack pack_;
   std::vector<Variable> parameters_;
 };
 
