@@ -12,9 +12,11 @@ int64_t TrainableModel::trainable_count() const {
 }
 
 TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Arena& arena) {
-  TrainableModel t{
-      .checkpoint = Checkpoint::open(config.model_name_or_path), .model = nullptr, .parameters = {}, .lora = {},
-      .packed_bytes = 0};
+  TrainableModel t{.checkpoint = Checkpoint::open(config.model_name_or_path),
+                   .model = nullptr,
+                   .parameters = {},
+                   .lora = {},
+                   .packed_bytes = 0};
   if (config.finetuning_type == "full") {
     CheckpointFactory factory(t.checkpoint, CheckpointFactory::Use::kTrainable, runtime.pool, arena);
     t.model = build_model(t.checkpoint.config(), factory);

@@ -133,8 +133,7 @@ Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, cons
   product_nt(ctx, compute, u, b.value(), y, true);
   const Variable none;
   return record(ctx, "lora_linear", {&x, &weight.stored, bias ? bias : &none, &a, &b}, y,
-                [xv = x.value(), w = weight, av = a.value(), bv = b.value(), u, factor,
-                 compute](BackwardPass& pass) {
+                [xv = x.value(), w = weight, av = a.value(), bv = b.value(), u, factor, compute](BackwardPass& pass) {
                   Context& c = pass.context();
                   const Tensor& dy = pass.gradient();
                   backward_parameters(pass, xv);

@@ -36,8 +36,7 @@ void pack_weight(ops::Weight& w, Pack pack, ThreadPool& pool, const Arena& arena
 
 }  // namespace
 
-CheckpointFactory::CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena,
-                                     Pack pack)
+CheckpointFactory::CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, Pack pack)
     : checkpoint_(checkpoint), use_(use), pool_(pool), arena_(arena), pack_(pack) {}
 
 Tensor CheckpointFactory::checked(const std::string& name, const Shape& shape) const {
