@@ -62,9 +62,9 @@ Plan plan(const TrainConfig& config) {
   const uint64_t reading = memory_use().anonymous - std::min(before, memory_use().anonymous);
   result.memory = {{"trainable parameters (f32)", parameters},
                    {"frozen weights that are not read in place", weights - parameters},
-                   {"frozen weights in int8, for both products", t.packed_bytes},
                    {"AdamW's two moments (f32)", states},
                    {"gradients and activations", rest},
+                   {"frozen weights in int8, for both products", t.packed_bytes},
                    {"working memory of the kernels", working.bytes()},
                    {"tokenizer, training rows, tables", reading},
                    {"program", before + kRunBytes}};
