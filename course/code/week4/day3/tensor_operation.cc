@@ -27,7 +27,7 @@ report::Heatmap places(const std::string& title, const Tensor& whole, const Tens
   for (int64_t i = 0; i < view.size(0); ++i)
     for (int64_t j = 0; j < view.size(1); ++j) cells[size_t(i)][size_t(j)] = double(offset(whole, view, i, j));
   report::Heatmap heat(title, cells);
-  heat.range(0, double(whole.count() - 1)).digits(0).cell({40, 26});
+  heat.range(0, double(whole.count() - 1)).cell({40, 26});
   return heat;
 }
 
