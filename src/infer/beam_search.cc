@@ -8,7 +8,8 @@ namespace sedum {
 BeamSearch::BeamSearch(const DecodingSetting& setting, GenerationRequest request, Emit emit)
     : Decoding(setting, std::move(request), std::move(emit)),
       group_size_(size_t(request_.sampling.num_beams / request_.sampling.num_beam_groups)),
-      groups_(size_t(request_.sampling.num_beam_groups), Group{.beams = {{0, 0.0}}}) {
+      groups_(size_t(request_.sampling.num_beam_groups),
+              Group{.beams = {{0, 0.0, setting_.grammar ? setting_.grammar->start() : 0}}}) {
   units_.emplace_back().lines.push_back(new_line());
 }
 
@@ -25,6 +26,7 @@ std::vector<BeamSearch::Candidate> BeamSearch::candidates(const Group& group, Un
     scores.resize(logits.size());
     for (size_t i = 0; i < scores.size(); ++i) scores[i] = float(double(logits[i]) - sum);
     sampler.process(scores, line.tokens, size_t(made_));
+    if (setting_.grammar) forbid(scores, setting_.grammar->allowed(group.beams[b].grammar_state));
     for (const int32_t id : taken_) scores[size_t(id)] -= request_.sampling.diversity_penalty;
     for (size_t i = 0; i < scores.size(); ++i)
       if (scores[i] > -INFINITY) all.push_back({double(scores[i]) + group.beams[b].score, b, int32_t(i)});
@@ -78,7 +80,10 @@ void BeamSearch::advance_group(Group& group, Unit& unit, std::span<const Compute
                    [](const Finished& x, const Finished& y) { return x.score > y.score; });
   if (group.finished.size() > group_size_) group.finished.resize(group_size_);
   std::vector<Beam> beams;
-  for (const Candidate& c : running) beams.push_back({group.beams[c.beam].line, c.score});
+  for (const Candidate& c : running) {
+    const int state = group.beams[c.beam].grammar_state;
+    beams.push_back({group.beams[c.beam].line, c.score, setting_.grammar ? setting_.grammar->next(state, c.id) : 0});
+  }
   group.beams = std::move(beams);
   group.done = is_over(group, running.empty());
   if (group.done) return;

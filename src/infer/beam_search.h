@@ -20,6 +20,7 @@ class BeamSearch : public Decoding {
   struct Beam {
     size_t line;  // in the unit
     double score;
+    int grammar_state = 0;
   };
   struct Finished {
     std::vector<int32_t> tokens;

@@ -63,7 +63,7 @@ std::unique_ptr<Line> Decoding::fork(const Line& line) {
 bool Decoding::is_end(int32_t id) const {
   const SamplingParams& sampling = request_.sampling;
   return std::find(sampling.stop_ids.begin(), sampling.stop_ids.end(), id) != sampling.stop_ids.end() ||
-         (!sampling.ignore_end && setting_.tokenizer.ends_generation(id));
+         ((!sampling.ignore_end || setting_.grammar) && setting_.tokenizer.ends_generation(id));
 }
 
 int64_t Decoding::most_tokens() const {

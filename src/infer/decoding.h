@@ -13,6 +13,7 @@
 
 #include "infer/answer_text.h"
 #include "infer/engine.h"
+#include "infer/grammar/grammar.h"
 #include "infer/paged_cache.h"
 
 namespace sedum {
@@ -49,6 +50,7 @@ struct DecodingSetting {
   const Tokenizer& tokenizer;
   PagedCache& cache;
   int64_t context_length, vocab_size, hidden_size;
+  std::shared_ptr<grammar::Grammar> grammar = nullptr;  // of this request; null: none
 };
 
 using Emit = std::function<void(GenerationUpdate)>;

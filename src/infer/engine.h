@@ -61,6 +61,7 @@ struct GrammarSpec {
   Kind kind = Kind::kNone;
   std::string text = {};                  // the JSON schema, or the regular expression (it must match the whole answer)
   std::vector<std::string> choices = {};  // with kChoices
+  bool operator==(const GrammarSpec&) const = default;
 };
 
 enum class FinishReason { kStop, kLength, kCancelled, kError };

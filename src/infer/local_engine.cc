@@ -90,7 +90,6 @@ void LocalEngine::check(const GenerationRequest& request) const {
   check_sampling(request.sampling, vocabulary);
   check_combination(request);
   if (!request.adapter.empty()) throw Error("the adapter \"" + request.adapter + "\" is not known", "leave it out");
-  if (request.grammar.kind != GrammarSpec::Kind::kNone) throw Error("a grammar cannot be served yet", "leave it out");
   if (request.prompt.empty()) throw Error("the prompt is empty", "give at least one token");
   for (const int32_t id : request.prompt)
     if (id < 0 || id >= vocabulary)
@@ -115,15 +114,31 @@ void LocalEngine::check(const GenerationRequest& request) const {
                 "set max_tokens or the number of beams or candidates lower");
 }
 
+// On the thread that submits: the engine goes on meanwhile.
+std::shared_ptr<grammar::Grammar> LocalEngine::compile(const GrammarSpec& spec) {
+  if (spec.kind == GrammarSpec::Kind::kNone) return nullptr;
+  std::lock_guard lock(grammar_mutex_);
+  for (const auto& [known, grammar] : grammars_)
+    if (known == spec) return grammar;
+  if (!token_table_)
+    token_table_ = std::make_shared<grammar::TokenTable>(*tokenizer_, model_.model().config().vocab_size);
+  auto grammar = grammar::Grammar::compile(spec, token_table_);
+  if (grammars_.size() >= 16) grammars_.pop_front();
+  grammars_.emplace_back(spec, grammar);
+  return grammar;
+}
+
 RequestId LocalEngine::submit(GenerationRequest request, Listener listener) {
   check(request);
+  auto grammar = compile(request.grammar);
   auto waiting = std::make_unique<Request>();
   Request* const r = waiting.get();
   r->listener = std::move(listener);
   r->last_token.resize(size_t(request.sampling.n));
   const ModelConfig& config = model_.model().config();
-  r->decoding = make_decoding({*tokenizer_, cache_, options_.context_length, config.vocab_size, config.hidden_size},
-                              std::move(request), [this, r](const GenerationUpdate& update) { emit(*r, update); });
+  r->decoding = make_decoding(
+      {*tokenizer_, cache_, options_.context_length, config.vocab_size, config.hidden_size, std::move(grammar)},
+      std::move(request), [this, r](const GenerationUpdate& update) { emit(*r, update); });
   std::lock_guard lock(mutex_);
   r->id = next_id_++;
   incoming_.push_back(std::move(waiting));
@@ -179,6 +194,9 @@ void LocalEngine::take_new_requests() {
 
 void LocalEngine::fail(Request& request, const std::string& error) {
   request.decoding->abort(FinishReason::kError, error);
+  if (request.decoding->request().grammar.kind == GrammarSpec::Kind::kNone) return;
+  std::lock_guard lock(grammar_mutex_);  // perhaps it grew too large: the next one begins anew
+  std::erase_if(grammars_, [&](const auto& each) { return each.first == request.decoding->request().grammar; });
 }
 
 void LocalEngine::emit(Request& request, const GenerationUpdate& update) {

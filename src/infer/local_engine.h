@@ -60,6 +60,7 @@ class LocalEngine : public GenerationEngine {
   };
   using Plan = std::vector<Share>;
   void check(const GenerationRequest& request) const;
+  std::shared_ptr<grammar::Grammar> compile(const GrammarSpec& spec);
   void run();
   void take_new_requests();
   void emit(Request& request, const GenerationUpdate& update);
@@ -82,6 +83,10 @@ class LocalEngine : public GenerationEngine {
   PagedCache cache_;
   std::list<std::unique_ptr<Request>> active_;  // in order of arrival; the engine thread's own
   EngineStatistics counted_;                    // likewise
+
+  std::mutex grammar_mutex_;
+  std::shared_ptr<const grammar::TokenTable> token_table_;  // made when a grammar first needs it
+  std::deque<std::pair<GrammarSpec, std::shared_ptr<grammar::Grammar>>> grammars_;  // compiled lately
 
   mutable std::mutex mutex_;
   EngineStatistics statistics_;  // as of the last step

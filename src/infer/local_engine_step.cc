@@ -1,6 +1,7 @@
 // What a step of the engine computes, and for whom.
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "infer/local_engine.h"
@@ -123,11 +124,13 @@ void LocalEngine::advance(const Plan& plan, const Variable& hidden, float* logit
   const float* rows = hidden.value().data<float>();
   for (size_t i = 0; i < plan.size(); ++i) {
     const Share& share = plan[i];
-    Line& line = *share.line;
     const size_t values = size_t(share.logit_rows * vocabulary);
-    computed.push_back({&line, line.state.length - share.rows, share.rows, rows, {logits, values}});
-    rows += share.rows * width;
+    const float* const first = std::exchange(rows, rows + share.rows * width);
+    const std::span<float> own(logits, values);
     if (logits) logits += values;
+    if (share.request->decoding->finished()) continue;  // failed in this step; its lines are gone
+    Line& line = *share.line;
+    computed.push_back({&line, line.state.length - share.rows, share.rows, first, own});
     const size_t certain = line.tokens.size() - size_t(line.drafted);
     if (options_.prefix_cache) cache_.remember(line.state, std::span(line.tokens).first(certain), share.request->root);
     if (!share.request->counted && line.state.length >= int64_t(share.request->decoding->request().prompt.size())) {
@@ -137,7 +140,11 @@ void LocalEngine::advance(const Plan& plan, const Variable& hidden, float* logit
     if (i + 1 < plan.size() && plan[i + 1].unit == share.unit) continue;
     Decoding& decoding = *share.request->decoding;
     const int64_t drafted = decoding.drafted_tokens, accepted = decoding.accepted_tokens;
-    decoding.advance(*share.unit, computed);
+    try {
+      decoding.advance(*share.unit, computed);
+    } catch (const Error& e) {
+      fail(*share.request, e.what());
+    }
     counted_.drafted_tokens += uint64_t(decoding.drafted_tokens - drafted);
     counted_.accepted_tokens += uint64_t(decoding.accepted_tokens - accepted);
     computed.clear();

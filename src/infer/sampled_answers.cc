@@ -13,7 +13,9 @@ SamplingParams with_seed(SamplingParams sampling, int index) {
 }  // namespace
 
 SampledAnswers::Answer::Answer(int i, const DecodingSetting& setting, SamplingParams sampling)
-    : index(i), text(setting.tokenizer, sampling.stop), sampler(with_seed(sampling, i)) {}
+    : index(i), text(setting.tokenizer, sampling.stop), sampler(with_seed(sampling, i)) {
+  if (setting.grammar) grammar_state = setting.grammar->start();
+}
 
 SampledAnswers::SampledAnswers(const DecodingSetting& setting, GenerationRequest request, Emit emit)
     : Decoding(setting, std::move(request), std::move(emit)) {
@@ -101,7 +103,10 @@ bool SampledAnswers::take(Answer& a, Line& line, std::span<float> logits) {
   const SamplingParams& sampling = request_.sampling;
   std::vector<float> raw;
   if (sampling.logprobs >= 0 || ranked()) raw.assign(logits.begin(), logits.end());
-  const int32_t id = a.sampler.sample(logits, line.tokens, uint64_t(a.made));
+  grammar::Grammar* const grammar = setting_.grammar.get();
+  const std::span<const uint64_t> allowed = grammar ? grammar->allowed(a.grammar_state) : std::span<const uint64_t>();
+  const int32_t id = a.sampler.sample(logits, line.tokens, uint64_t(a.made), allowed);
+  if (grammar) a.grammar_state = grammar->next(a.grammar_state, id);
   line.tokens.push_back(id);
   ++a.made;
   GenerationUpdate update{.index = a.index, .id = id};
@@ -114,7 +119,7 @@ bool SampledAnswers::take(Answer& a, Line& line, std::span<float> logits) {
   const bool end = is_end(id);
   if (!end) update.text = a.text.push(id);
   give(a, std::move(update));
-  if (end || a.text.stopped())
+  if (end || a.text.stopped() || (grammar && grammar->must_end(a.grammar_state)))
     finish(a, FinishReason::kStop);
   else if (a.made >= most_tokens())
     finish(a, FinishReason::kLength);

@@ -21,6 +21,7 @@ class SampledAnswers : public Decoding {
     AnswerText text;
     Sampler sampler;
     int made = 0;
+    int grammar_state = 0;
     double logprobs = 0;  // sum, where answers are ranked
     bool finished = false;
     std::vector<GenerationUpdate> kept = {};  // where answers are ranked: until all are finished

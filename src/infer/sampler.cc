@@ -134,8 +134,9 @@ void Sampler::keep_typical(double total, float largest) {
 }
 
 std::vector<std::pair<float, int32_t>> Sampler::distribution(std::span<float> logits, std::span<const int32_t> history,
-                                                             uint64_t step) {
+                                                             uint64_t step, std::span<const uint64_t> allowed) {
   process(logits, history, step);
+  forbid(logits, allowed);
   candidates_.clear();
   const float inverse = 1 / params_.temperature;
   float largest = -INFINITY;
@@ -164,12 +165,24 @@ std::vector<std::pair<float, int32_t>> Sampler::distribution(std::span<float> lo
   return result;
 }
 
-int32_t Sampler::sample(std::span<float> logits, std::span<const int32_t> history, uint64_t step) {
+void forbid(std::span<float> logits, std::span<const uint64_t> allowed) {
+  if (allowed.empty()) return;
+  bool some = false;
+  for (size_t i = 0; i < logits.size(); ++i) {
+    if ((allowed[i / 64] >> (i % 64) & 1) == 0) logits[i] = -INFINITY;
+    some |= logits[i] > -INFINITY;
+  }
+  if (!some) throw Error("no token of the vocabulary goes on with the grammar", "choose another grammar");
+}
+
+int32_t Sampler::sample(std::span<float> logits, std::span<const int32_t> history, uint64_t step,
+                        std::span<const uint64_t> allowed) {
   if (params_.temperature == 0) {
     process(logits, history, step);
+    forbid(logits, allowed);
     return argmax(logits);
   }
-  const auto probabilities = distribution(logits, history, step);
+  const auto probabilities = distribution(logits, history, step, allowed);
   if (probabilities.empty()) return argmax(logits);  // nothing but NaN and −inf
   double left = Random(params_.seed, Purpose::kSampling).uniform_double(step);
   for (const auto& [p, id] : probabilities)

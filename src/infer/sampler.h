@@ -23,11 +23,13 @@ class Sampler {
  public:
   explicit Sampler(const SamplingParams& params) : params_(params) {}
   // `logits` is changed in place. history: prompt and answer so far; the last `step` of them are the answer.
-  int32_t sample(std::span<float> logits, std::span<const int32_t> history, uint64_t step);
+  // allowed: a bit for each id that may be drawn; empty: all. Error when none is left.
+  int32_t sample(std::span<float> logits, std::span<const int32_t> history, uint64_t step,
+                 std::span<const uint64_t> allowed = {});
 
   // The distribution that sample() draws from: (probability, id), best first where a filter needed the order. For tests and displays.
   std::vector<std::pair<float, int32_t>> distribution(std::span<float> logits, std::span<const int32_t> history,
-                                                      uint64_t step = 0);
+                                                      uint64_t step = 0, std::span<const uint64_t> allowed = {});
   // Biases and penalties alone, in place.
   void process(std::span<float> logits, std::span<const int32_t> history, uint64_t step);
 
@@ -44,6 +46,7 @@ class Sampler {
   std::vector<int32_t> seen_;
 };
 
-int32_t argmax(std::span<const float> values);  // the first of the largest; NaN never wins
+void forbid(std::span<float> logits, std::span<const uint64_t> allowed);  // −∞ for those without their bit
+int32_t argmax(std::span<const float> values);                            // the first of the largest; NaN never wins
 
 }  // namespace sedum
