@@ -140,6 +140,8 @@ bool Lesson::broken(std::string_view bug) const {
   throw ApiError("Lesson::broken", "the lesson's page does not list the bug '" + std::string(bug) + "'");
 }
 
+fs::path Lesson::kept_results() { return SEDUM_COURSE_RESULTS; }
+
 void Lesson::print(std::string_view line) { fmt::print("{}\n", line); }
 
 void Lesson::section(std::string_view heading) { fmt::print("\n── {}\n", heading); }

@@ -54,6 +54,8 @@ class Lesson {
   uint64_t seed() const { return seed_; }
   const std::filesystem::path& out() const { return out_; }  // exists; files of the lesson's own may go there too
   bool broken(std::string_view bug) const;
+  // Where full runs leave their results, course/results: for a lesson that looks back at others.
+  static std::filesystem::path kept_results();
 
   // A heading, and a line of text in fmt's notation.
   void section(std::string_view heading);

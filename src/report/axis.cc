@@ -35,6 +35,8 @@ double nice_step(double length, int about) {
   return 10 * power;
 }
 
+std::string with_minus(std::string text) { return text.starts_with('-') ? "−" + text.substr(1) : text; }
+
 std::string power_of_ten(int exponent) {
   static constexpr const char* kDigits[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
   std::string text = "10";
@@ -44,8 +46,6 @@ std::string power_of_ten(int exponent) {
 }
 
 namespace {
-
-std::string with_minus(std::string text) { return text.starts_with('-') ? "−" + text.substr(1) : text; }
 
 // "2×10⁶", the mantissa with `digits` digits at most.
 std::string scientific(double value, int digits) {

@@ -46,6 +46,7 @@ class Axis {
 double nice_step(double length, int about);
 // As few digits as tell apart values that are `step` from each other: "0.25", "1500", "2×10⁶".
 std::string tick_label(double value, double step);
+std::string with_minus(std::string text);                // "-1" as "−1"
 std::string power_of_ten(int exponent);                  // "10⁻³"
 std::string short_number(double value, int digits = 3);  // for cells and notes: "0.333", "12500", "1.2×10⁻⁹", "NaN"
 

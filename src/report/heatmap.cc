@@ -53,7 +53,8 @@ Size Heatmap::size() const {
 
 Box Heatmap::cell_box(const Box& box, size_t row, size_t column) const {
   const Size edge = margins();
-  return {box.x + edge.width + cell_.width * double(column), box.y + edge.height + cell_.height * double(row),
+  const double left = box.x + std::max(0.0, (box.width - size().width) / 2);  // in the middle of a wider box
+  return {left + edge.width + cell_.width * double(column), box.y + edge.height + cell_.height * double(row),
           cell_.width, cell_.height};
 }
 
@@ -62,7 +63,7 @@ void Heatmap::draw(Canvas& canvas, const Box& box) const {
   const double middle_x = (first.x + last.right()) / 2, middle_y = (first.y + last.bottom()) / 2;
   if (!title_.empty()) canvas.text({middle_x, box.y + 2}, title_, kTitle);
   canvas.text({middle_x, first.y - 35}, column_label_, {.align = Align::kCenter});
-  canvas.text({box.x, middle_y}, row_label_, {.align = Align::kCenter, .turn = 90});
+  canvas.text({first.x - margins().width, middle_y}, row_label_, {.align = Align::kCenter, .turn = 90});
   for (size_t c = 0; c < columns_.size(); ++c) {
     const Box cell = cell_box(box, 0, c);
     canvas.text({cell.center().x, cell.y - 17}, columns_[c], {.size = 10, .align = Align::kCenter});
@@ -79,8 +80,9 @@ void Heatmap::draw(Canvas& canvas, const Box& box) const {
       }
       const double share = low_ < 0 ? value / std::max(high_, -low_) : (value - low_) / (high_ - low_);
       const Color color = low_ < 0 ? signed_heat(share) : heat(share);
-      canvas.rectangle(cell, color, {.color = kPaper, .width = 0.8});
-      const std::string text = fmt::format("{:.{}f}", value, digits_);
+      // Small cells are a picture: no lines between them.
+      canvas.rectangle(cell, color, {.color = cell_.width > 12 ? kPaper : color, .width = 0.8});
+      const std::string text = with_minus(fmt::format("{:.{}f}", value, digits_));
       if (digits_ > 0 && cell_.width > 24)
         canvas.text_middle(cell.center(), text,
                            {.size = 10, .color = wants_white_text(color) ? kPaper : kInk, .align = Align::kCenter});

@@ -32,8 +32,9 @@ std::vector<double> Figure::sides(bool widths) const {
 Size Figure::size() const {
   Size size{0, title_.empty() ? 0 : Canvas::measure(title_, kTitle).height + 14};
   const auto widths = sides(true), heights = sides(false);
-  for (const double width : widths) size.width += width + (&width == &widths.front() ? 0 : kGap);
-  for (const double height : heights) size.height += height + (&height == &heights.front() ? 0 : kGap);
+  for (size_t i = 0; i < widths.size(); ++i) size.width += widths[i] + (i > 0 ? kGap : 0);
+  for (size_t i = 0; i < heights.size(); ++i) size.height += heights[i] + (i > 0 ? kGap : 0);
+  size.width = std::max(size.width, Canvas::measure(title_, kTitle).width);
   return size;
 }
 

@@ -40,8 +40,8 @@ class Figure : public Picture {
   std::vector<std::shared_ptr<const Picture>> pictures_;
 };
 
-// By the suffix .png (two pixels a point), .svg or .pdf. The bytes alone: render().
-std::string render(const Picture& picture, Canvas::Format format, double scale = 2);
+// By the suffix .png (three pixels for two points), .svg or .pdf. The bytes alone: render().
+std::string render(const Picture& picture, Canvas::Format format, double scale = 1.5);
 void save(const Picture& picture, const std::filesystem::path& path);
 
 // The look of the i-th series: colours that differ in lightness, and dashes and markers that differ without any colour.

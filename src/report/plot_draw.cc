@@ -150,7 +150,10 @@ void Plot::draw_marks(Canvas& canvas, const Layout& layout) const {
         break;
       }
       case Mark::Kind::kNote: {
-        const bool left = p.x + 6 + Canvas::measure(mark.text, {.size = 10}).width > area.right();
+        const Size size = Canvas::measure(mark.text, {.size = 10});
+        const bool left = p.x + 6 + size.width > area.right();
+        canvas.rectangle({p.x + (left ? -7 - size.width : 5), p.y - size.height / 2, size.width + 2, size.height},
+                         faded(kPaper, 0.75), {.color = kNone}, 2);
         canvas.text_middle({p.x + (left ? -6 : 6), p.y}, mark.text,
                            {.size = 10, .align = left ? Align::kRight : Align::kLeft});
       }

@@ -148,7 +148,7 @@ TEST(Plots, DrawEvenWithNothingToShow) {
       plot.line("a", Values(ys.size(), 1), ys).scatter("b", Values(ys.size(), 1), ys).bars("c", ys).horizontal(3, "h");
       plot.contours([](double x, double y) { return x * y; }, {0.1});
       if (log) plot.log_x().log_y();
-      EXPECT_GT(Pixels(render(plot, Canvas::Format::kPng)).width(), 100);
+      EXPECT_GT(Pixels(render(plot, Canvas::Format::kPng, 1)).width(), 100);
     }
   }
   EXPECT_THROW(Plot("", "", "").line("", {1, 2}, {1}), ApiError);

@@ -133,7 +133,7 @@ report::Plot circle(const std::string& title, const Matrix& a, const Eigen& e) {
     if (std::abs(e.values[k].imag()) > 1e-9) continue;
     const double vx = e.vectors[k][0].real(), vy = e.vectors[k][1].real(), l = e.values[k].real();
     plot.arrow({0, 0}, {l * vx, l * vy}, first ? "A v = λ v" : "");
-    plot.note({l * vx, l * vy}, "λ = " + report::short_number(l));
+    plot.note({(l + 0.12) * vx, (l + 0.12) * vy + 0.12}, "λ = " + report::short_number(l));
     if (k == 0) plot.like_previous();
     first = false;
   }
