@@ -118,9 +118,10 @@ Canvas::Canvas(Size size, Format format, double scale) : surface_(std::make_uniq
   surface_->format = format;
   surface_->surface = make_surface(size, format, scale, &surface_->bytes);
   surface_->cairo = cairo_create(surface_->surface);
+  surface_->color(kPaper);
+  cairo_paint(surface_->cairo);
   if (format == Format::kPng) cairo_scale(surface_->cairo, scale, scale);
   cairo_set_line_join(surface_->cairo, CAIRO_LINE_JOIN_ROUND);
-  rectangle({0, 0, size.width, size.height}, kPaper);
 }
 
 Canvas::~Canvas() {

@@ -141,6 +141,13 @@ TEST(Plots, NanInterruptsALine) {
   EXPECT_GT(distance(pixels.at(2 * gap.x, 2 * gap.y), series_color(0)), 1);
 }
 
+TEST(Plots, PaperReachesTheEdges) {
+  Plot plot("", "", "");
+  plot.sized({101, 81});
+  const Pixels pixels(render(plot, Canvas::Format::kPng, 1.5));  // 181.5 pixels: rounded, and white to the last
+  EXPECT_LT(distance(pixels.at(pixels.width() - 1, 5), kPaper), 0.01);
+}
+
 TEST(Plots, DrawEvenWithNothingToShow) {
   for (const bool log : {false, true}) {
     for (const Values& ys : {Values{}, Values{kNan}, Values{-1}, Values{0}, Values{1e308}, Values{5e-324}}) {
