@@ -18,7 +18,8 @@ namespace sedum::cli {
   X(merge, "fold an adapter into its model")                         \
   X(convert, "from one model format to another")                     \
   X(eval, "perplexity, and two models side by side")                 \
-  X(bench, "speed of products, training, prefill and decoding")
+  X(bench, "speed of products, training, prefill and decoding")      \
+  X(course, "the twelve-week course: lessons, check-in, progress")
 
 #define SEDUM_DECLARE(NAME, SUMMARY) Run setup_##NAME(CLI::App& app);
 SEDUM_COMMANDS(SEDUM_DECLARE)

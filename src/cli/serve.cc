@@ -1,42 +1,22 @@
 // sedum serve
 
-#include <cerrno>
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <semaphore.h>
 #include <signal.h>
 
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/stop_signal.h"
 #include "infer/local_engine.h"
 #include "serve/server.h"
 
 namespace sedum::cli {
 namespace {
-
-// Ctrl-C or a termination ends the wait. A second one ends the program at once, as does one while the model is loaded.
-class StopSignal {
- public:
-  StopSignal() {
-    sem_init(&arrived_, 0, 0);
-    struct sigaction action {};
-    action.sa_handler = [](int) { sem_post(&arrived_); };
-    action.sa_flags = SA_RESETHAND;
-    sigaction(SIGINT, &action, nullptr);
-    sigaction(SIGTERM, &action, nullptr);
-  }
-  void wait() const {
-    while (sem_wait(&arrived_) != 0 && errno == EINTR) continue;
-  }
-
- private:
-  inline static sem_t arrived_;  // what a signal handler can reach
-};
 
 void log_line(const std::string& line) {
   const std::time_t now = std::time(nullptr);

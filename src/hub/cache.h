@@ -15,7 +15,7 @@
 #include <string_view>
 #include <vector>
 
-#include "hub/digest.h"
+#include "base/digest.h"
 
 namespace sedum::hub {
 

@@ -5,7 +5,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "hub/process.h"
 
 namespace sedum::hub {
 namespace fs = std::filesystem;
@@ -79,22 +78,6 @@ TEST(RepositoryName, Parses) {
   EXPECT_EQ(name.file, "sub/f.gguf");
   for (const char* bad : {"", "a", "a/", "/a", "a/b/c", "../b", "a/..", "a b/c", "a/b:", "a/b?c"})
     EXPECT_FALSE(parse_repository(bad, &name)) << bad;
-}
-
-TEST(Process, GivesOutputAndExitCode) {
-  const ProcessResult result =
-      run_process({"sh", "-c", "echo $SEDUM_X; echo error >&2; exit 3"}, {.environment = {"SEDUM_X=a b"}});
-  EXPECT_EQ(result.exit_code, 3);
-  EXPECT_EQ(result.output, "a b\nerror\n");
-  EXPECT_EQ(run_process({"sedum-no-such-program"}).exit_code, 127);
-  EXPECT_EQ(run_process({"cat"}).output, "");  // there is nothing to read
-  const ProcessResult much = run_process({"sh", "-c", "seq 100000"});
-  EXPECT_LE(much.output.size(), size_t{64 << 10});
-  EXPECT_THAT(much.output, ::testing::EndsWith("100000\n"));
-}
-
-TEST(Process, IsEndedByItsTick) {
-  EXPECT_EQ(run_process({"sleep", "60"}, {.tick = [] { return false; }}).exit_code, 128 + 15);
 }
 
 }  // namespace

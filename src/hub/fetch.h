@@ -12,9 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "hub/catalogue.h"
-#include "hub/digest.h"
 #include "hub/settings.h"
 
 namespace sedum::hub {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/digest.h"
+#include "base/digest.h"
 
 namespace sedum::hub {
 

@@ -7,10 +7,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/process.h"
 #include "base/progress.h"
 #include "hub/cache.h"
 #include "hub/fetch.h"
-#include "hub/process.h"
 #include "hub/zip.h"
 
 namespace sedum::hub {

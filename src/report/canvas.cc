@@ -6,6 +6,7 @@
 
 #include <cairo-pdf.h>
 #include <cairo-svg.h>
+#include <fmt/format.h>
 #include <pango/pangocairo.h>
 
 #include "base/error.h"
@@ -212,6 +213,19 @@ void Canvas::clip(const Box& box) {
 void Canvas::unclip() { cairo_restore(surface_->cairo); }
 
 void Canvas::new_page() { cairo_show_page(surface_->cairo); }
+
+void Canvas::link(const Box& box, const std::string& url) {
+  if (surface_->format != Format::kPdf) return;
+  std::string quoted;  // as Cairo's attributes want it
+  for (const char c : url) {
+    if (c == '\'' || c == '\\') quoted += '\\';
+    quoted += c;
+  }
+  const std::string attributes =
+      fmt::format("uri='{}' rect=[{:.3f} {:.3f} {:.3f} {:.3f}]", quoted, box.x, box.y, box.width, box.height);
+  cairo_tag_begin(surface_->cairo, CAIRO_TAG_LINK, attributes.c_str());
+  cairo_tag_end(surface_->cairo, CAIRO_TAG_LINK);
+}
 
 std::string Canvas::finish() {
   cairo_surface_flush(surface_->surface);

@@ -77,7 +77,8 @@ class Canvas {
 
   void clip(const Box& box);  // until unclip()
   void unclip();
-  void new_page();  // PDF
+  void new_page();                                    // PDF
+  void link(const Box& box, const std::string& url);  // a place that opens an address when it is clicked; PDF only
 
   std::string finish();  // the file's bytes; nothing may be drawn afterwards
 

@@ -1,12 +1,13 @@
 #pragma once
-// Checksums of files.
+// Checksums of files and of bytes.
 //
 //   Checksum{Checksum::Kind::kSha256, "b179…"}.matches(path)
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 
-namespace sedum::hub {
+namespace sedum {
 
 struct Checksum {
   // kGitBlob is how git names a file's content: SHA-1 over "blob SIZE\0" and the bytes; the hub gives it for small files.
@@ -19,5 +20,6 @@ struct Checksum {
 };
 
 std::string digest(const std::filesystem::path& file, Checksum::Kind kind);  // hexadecimal, lower case
+std::string sha256(std::string_view bytes);                                  // likewise
 
-}  // namespace sedum::hub
+}  // namespace sedum
