@@ -26,6 +26,7 @@ TOOLS = [
     {"type": "function", "function": {"name": "list_plants", "description": "", "parameters": {"type": "object", "properties": {}}}},
 ]
 CALL = {"type": "function", "id": "call00001", "function": {"name": "water_plant", "arguments": {"plant": "Haworthia", "litres": 1e-7, "often": [1, 2.0, None, True], "note": "a\"b\\c\n\u00e9\u0001"}}}
+OTHER = {"type": "function", "id": "call00002", "function": {"name": "list_plants", "arguments": {}}}
 CONVERSATIONS = {
     "one": [{"role": "user", "content": "How often do I water a Sedum?"}],
     "system": [{"role": "system", "content": "  Be brief.\n"}, {"role": "user", "content": "\u4f60\u597d\uff0c\u591a\u8089\u591a\u4e45\u6d47\u4e00\u6b21\u6c34\uff1f \U0001f335"}],
@@ -35,6 +36,16 @@ CONVERSATIONS = {
     "tool": [{"role": "system", "content": "You may use tools."}, {"role": "user", "content": "Water it."}, {"role": "assistant", "content": "", "tool_calls": [CALL]},
              {"role": "tool", "name": "water_plant", "tool_call_id": "call00001", "content": "{\"ok\": true}"}, {"role": "assistant", "content": "Done."}, {"role": "user", "content": "Thanks"}],
     "tool_open": [{"role": "user", "content": "Water both."}, {"role": "assistant", "content": None, "tool_calls": [CALL]}, {"role": "tool", "name": "water_plant", "tool_call_id": "call00001", "content": "ok"}],
+    "calls": [{"role": "system", "content": "S"}, {"role": "user", "content": "Water two."}, {"role": "assistant", "content": "I will.", "reasoning_content": "Two calls\nare needed.", "tool_calls": [CALL, OTHER]},
+              {"role": "tool", "name": "water_plant", "tool_call_id": "call00001", "content": "ok"}, {"role": "tool", "name": "list_plants", "tool_call_id": "call00002", "content": {"plants": ["Aloe", "\u591a\u8089"], "n": 2}}],
+    "calls_open": [{"role": "user", "content": "Water two."}, {"role": "assistant", "tool_calls": [OTHER, CALL]}, {"role": "tool", "name": "list_plants", "tool_call_id": "call00002", "content": "[]"},
+                   {"role": "tool", "name": "water_plant", "tool_call_id": "call00001", "content": "<ok>"}, {"role": "assistant", "content": "<think>done</think>Both."}, {"role": "user", "content": "More?"}],
+    "text_arguments": [{"role": "user", "content": "List."}, {"role": "assistant", "content": "", "tool_calls": [{"id": "call00003", "type": "function", "function": {"name": "list_plants", "arguments": "{\"all\": true}"}}]},
+                       {"role": "tool", "tool_call_id": "call00003", "content": "none"}],
+    "ipython": [{"role": "user", "content": "Compute."}, {"role": "assistant", "content": "", "tool_calls": [CALL]}, {"role": "ipython", "content": {"output": 4}}, {"role": "assistant", "content": "4"}],
+    "bare_calls": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "", "tool_calls": [{"name": "list_plants", "arguments": {}}]}, {"role": "tool", "content": "y"}, {"role": "user", "content": "z"}],
+    "developer": [{"role": "developer", "content": "D"}, {"role": "user", "content": "u"}],
+    "think_modes": [{"role": "system", "content": "Think. /no_think please"}, {"role": "user", "content": "hi /think"}, {"role": "assistant", "content": "\n<think>\n\n</think>\n\nyes"}, {"role": "user", "content": "b"}],
     "parts": [{"role": "user", "content": [{"type": "text", "text": "Look:"}, {"type": "image"}, {"type": "text", "text": "what is it?"}]}],
     "broken": [{"role": "assistant", "content": "I begin."}, {"role": "assistant", "content": "And go on."}],
     "empty": [],
