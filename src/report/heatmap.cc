@@ -19,6 +19,7 @@ Heatmap::Heatmap(std::string title, std::vector<std::vector<double>> values)
   for (const auto& row : values_) {
     if (row.size() != values_[0].size()) throw ApiError("Heatmap", "rows differ in length");
     range.include(range_of(row));
+    for (const double value : row) whole_ = whole_ && (std::isnan(value) || value == std::floor(value));
   }
   if (values_.empty() || values_[0].empty()) throw ApiError("Heatmap", "there are no values");
   if (range.empty()) return;
@@ -61,7 +62,8 @@ Box Heatmap::cell_box(const Box& box, size_t row, size_t column) const {
 void Heatmap::draw(Canvas& canvas, const Box& box) const {
   const Box first = cell_box(box, 0, 0), last = cell_box(box, values_.size() - 1, values_[0].size() - 1);
   const double middle_x = (first.x + last.right()) / 2, middle_y = (first.y + last.bottom()) / 2;
-  if (!title_.empty()) canvas.text({middle_x, box.y + 2}, title_, kTitle);
+  const double title_x = std::max(middle_x, box.x + Canvas::measure(title_, kTitle).width / 2);  // wider than the cells
+  if (!title_.empty()) canvas.text({title_x, box.y + 2}, title_, kTitle);
   canvas.text({middle_x, first.y - 35}, column_label_, {.align = Align::kCenter});
   canvas.text({first.x - margins().width, middle_y}, row_label_, {.align = Align::kCenter, .turn = 90});
   for (size_t c = 0; c < columns_.size(); ++c) {
@@ -82,7 +84,7 @@ void Heatmap::draw(Canvas& canvas, const Box& box) const {
       const Color color = low_ < 0 ? signed_heat(share) : heat(share);
       // Small cells are a picture: no lines between them.
       canvas.rectangle(cell, color, {.color = cell_.width > 12 ? kPaper : color, .width = 0.8});
-      const std::string text = with_minus(fmt::format("{:.{}f}", value, digits_));
+      const std::string text = with_minus(fmt::format("{:.{}f}", value, whole_ ? 0 : digits_));
       if (digits_ > 0 && cell_.width > 24)
         canvas.text_middle(cell.center(), text,
                            {.size = 10, .color = wants_white_text(color) ? kPaper : kInk, .align = Align::kCenter});

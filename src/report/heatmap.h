@@ -15,8 +15,9 @@ class Heatmap : public Picture {
   Heatmap& rows(std::vector<std::string> names, std::string label = "");
   Heatmap& columns(std::vector<std::string> names, std::string label = "");
   Heatmap& range(double low, double high);  // of the shades; the data's otherwise, from 0 on
-  Heatmap& digits(int digits);              // of the numbers in the cells, 2 otherwise; 0: none
-  Heatmap& cell(Size size);                 // 46 × 26 otherwise
+  Heatmap& digits(
+      int digits);  // of the numbers in the cells, 2 otherwise; 0: no numbers. Where all are whole, none are shown
+  Heatmap& cell(Size size);  // 46 × 26 otherwise
 
   Size size() const override;
   void draw(Canvas& canvas, const Box& box) const override;
@@ -29,6 +30,7 @@ class Heatmap : public Picture {
   std::vector<std::string> rows_, columns_;
   double low_ = 0, high_ = 1;
   int digits_ = 2;
+  bool whole_ = true;
   Size cell_{46, 26};
 };
 

@@ -111,7 +111,7 @@ int main(int argc, char** argv) {
   lesson.claim("logits 是 (4, 40)：每个记号，词表里每个字一个分数", logits.shape() == Shape{4, 40});
 
   using Look = report::Diagram::Look;
-  report::Diagram flow("SmolLM2 的一层，16 个记号：每条边上是张量的形状");
+  report::Diagram flow("SmolLM2 的一层，16 个记号：方框里是张量的形状");
   const auto label = [&](const std::string& name) { return name + "\n" + named[name].text(); };
   const std::vector<std::tuple<std::string, double, double, Look>> boxes = {
       {"词向量", 0, 1, Look::kPlain}, {"归一化 1", 1, 1, Look::kSoft}, {"Q", 2, 0, Look::kStrong},
