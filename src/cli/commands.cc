@@ -17,6 +17,7 @@ namespace sedum::cli {
   X(train, "train or fine-tune by a recipe")                         \
   X(merge, "fold an adapter into its model")                         \
   X(convert, "from one model format to another")                     \
+  X(quantize, "fewer bits a weight, and what that costs")            \
   X(eval, "perplexity, and two models side by side")                 \
   X(bench, "speed of products, training, prefill and decoding")      \
   X(course, "the twelve-week course: lessons, check-in, progress")

@@ -15,18 +15,16 @@
 namespace sedum::cli {
 namespace {
 
-DType parse_type(const std::string& name) {
-  const auto type = dtype_from_name(name);
-  if (!type) throw Error("--type " + name + " is not known", "choose f32, f16, bf16 or q8_0");
-  return *type;
-}
-
-void write_model(const std::filesystem::path& out, const Checkpoint& like, DType type, const TensorReader& read) {
-  if (out.extension() == ".gguf") return write_gguf(out, like, type, read);
-  if (info(type).quantised)
-    throw Error("safetensors hold f32, f16 or bf16, not " + std::string(name(type)),
-                "give --out a name that ends in .gguf");
-  write_folder(out, like, type, read);
+void write_model(const std::filesystem::path& out, const Checkpoint& like, const std::string& type,
+                 const TensorReader& read) {
+  const GgufMixture mixture = gguf_mixture(type, like.config());
+  if (out.extension() == ".gguf") {
+    ThreadPool pool;
+    return write_gguf(out, like, mixture, read, pool);
+  }
+  if (info(mixture.type).quantised)
+    throw Error("safetensors hold f32, f16 or bf16, not " + mixture.name, "give --out a name that ends in .gguf");
+  write_folder(out, like, mixture.type, read);
 }
 
 // Loss on a text, to see that a model is still the same after it was written.
@@ -73,8 +71,7 @@ SEDUM_COMMAND(merge) {
     const std::filesystem::path adapter = std::filesystem::exists(std::filesystem::path(o->adapter) / "adapter")
                                               ? std::filesystem::path(o->adapter) / "adapter"
                                               : std::filesystem::path(o->adapter);
-    write_model(o->out, checkpoint, parse_type(o->type),
-                merged_values(checkpoint, read_adapter(adapter, runtime.arena), runtime));
+    write_model(o->out, checkpoint, o->type, merged_values(checkpoint, read_adapter(adapter, runtime.arena), runtime));
     if (!checkpoint.has_tokenizer())
       return fmt::print("{} written; without a tokenizer its loss cannot be compared\n", o->out);
     const std::string text = o->probe.empty() ? kProbe : read_file(o->probe);
@@ -104,6 +101,6 @@ SEDUM_COMMAND(convert) {
       throw Error("--out " + o->out + " does not end in .gguf", "add it");
     if (o->format == "safetensors" && std::filesystem::path(o->out).extension() == ".gguf")
       throw Error("--out " + o->out + " ends in .gguf", "give a folder's name");
-    write_model(o->out, checkpoint, parse_type(o->type), stored_values(checkpoint));
+    write_model(o->out, checkpoint, o->type, stored_values(checkpoint));
   };
 }

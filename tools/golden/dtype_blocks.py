@@ -30,6 +30,14 @@ for name in "F16 BF16 Q8_0 Q4_0 Q4_1 Q5_0 Q5_1 Q4_K Q5_K Q6_K".split():
     (out / f"{name.lower()}.decoded").write_bytes(decoded.astype("<f4").tobytes())
 
 gaussian = random.standard_normal((4, 256))
+# Later ones draw from a generator of their own, so that the values above stay.
+later = np.random.default_rng(20261125)
+for name in "Q2_K Q3_K IQ4_NL IQ4_XS MXFP4".split():
+    block, size = GGML_QUANT_SIZES[T[name]]
+    data = later.integers(0, 256, (4096 // block, size), dtype=np.uint8)
+    (out / f"{name.lower()}.blocks").write_bytes(data.tobytes())
+    (out / f"{name.lower()}.decoded").write_bytes(dequantize(data, T[name]).astype("<f4").tobytes())
+
 rows = np.concatenate([
     gaussian * np.array([[1], [0.02], [1e-4], [300]]),
     np.abs(gaussian[:1]) + 2,

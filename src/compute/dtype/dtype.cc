@@ -7,17 +7,21 @@
 
 #include "base/error.h"
 #include "compute/dtype/blocks.h"
+#include "compute/dtype/nf4.h"
+#include "compute/dtype/table_blocks.h"
 
 namespace sedum {
 namespace {
 
 constexpr DTypeInfo kInfo[] = {
-    {"f32", 1, 4, false},   {"f16", 1, 2, false},     {"bf16", 1, 2, false},    {"f64", 1, 8, false},
-    {"i8", 1, 1, false},    {"u8", 1, 1, false},      {"i32", 1, 4, false},     {"i64", 1, 8, false},
-    {"q8_0", 32, 34, true}, {"q4_0", 32, 18, true},   {"q4_1", 32, 20, true},   {"q5_0", 32, 22, true},
-    {"q5_1", 32, 24, true}, {"q4_K", 256, 144, true}, {"q5_K", 256, 176, true}, {"q6_K", 256, 210, true},
+    {"f32", 1, 4, false},    {"f16", 1, 2, false},     {"bf16", 1, 2, false},    {"f64", 1, 8, false},
+    {"i8", 1, 1, false},     {"u8", 1, 1, false},      {"i32", 1, 4, false},     {"i64", 1, 8, false},
+    {"q8_0", 32, 34, true},  {"q4_0", 32, 18, true},   {"q4_1", 32, 20, true},   {"q5_0", 32, 22, true},
+    {"q5_1", 32, 24, true},  {"q4_K", 256, 144, true}, {"q5_K", 256, 176, true}, {"q6_K", 256, 210, true},
+    {"q2_K", 256, 84, true}, {"q3_K", 256, 110, true}, {"iq4_nl", 32, 18, true}, {"iq4_xs", 256, 136, true},
+    {"mxfp4", 32, 17, true}, {"nf4", 64, 36, true},
 };
-static_assert(std::size(kInfo) == size_t(DType::kCount));
+static_assert(std::size(kInfo) == size_t(kDTypes));
 
 char lower(char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; }
 
@@ -103,12 +107,12 @@ void check_whole_blocks(const char* where, DType dtype, int64_t n) {
 }  // namespace
 
 const DTypeInfo& info(DType dtype) {
-  SEDUM_CHECK(dtype < DType::kCount);
+  SEDUM_CHECK(int(dtype) < kDTypes);
   return kInfo[int(dtype)];
 }
 
 std::optional<DType> dtype_from_name(std::string_view name) {
-  for (int i = 0; i < int(DType::kCount); ++i) {
+  for (int i = 0; i < kDTypes; ++i) {
     const std::string_view candidate = kInfo[i].name;
     if (std::equal(name.begin(), name.end(), candidate.begin(), candidate.end(),
                    [](char a, char b) { return lower(a) == lower(b); }))
@@ -149,6 +153,7 @@ uint16_t f32_to_f16(float value) {
 void decode(DType dtype, const void* from, float* to, int64_t n) {
   check_whole_blocks("decode", dtype, n);
   if (n == 0) return;
+  if (dtype == kNF4) return decode_nf4(static_cast<const BlockNF4*>(from), to, n);
   switch (dtype) {
     case DType::kF32:
       std::memcpy(to, from, size_t(n) * sizeof(float));
@@ -165,13 +170,15 @@ void decode(DType dtype, const void* from, float* to, int64_t n) {
     default:
       break;
   }
-  const bool known = with_block_type(dtype, [&]<class B>(B*) { decode_blocks(static_cast<const B*>(from), to, n); });
+  const bool known =
+      with_stored_block_type(dtype, [&]<class B>(B*) { decode_blocks(static_cast<const B*>(from), to, n); });
   if (!known) throw ApiError("decode", std::string(name(dtype)) + " holds whole numbers");
 }
 
 void encode(DType dtype, const float* from, void* to, int64_t n) {
   check_whole_blocks("encode", dtype, n);
   if (n == 0) return;
+  if (dtype == kNF4) return encode_nf4(from, static_cast<BlockNF4*>(to), n);
   switch (dtype) {
     case DType::kF32:
       std::memcpy(to, from, size_t(n) * sizeof(float));
@@ -200,7 +207,7 @@ void encode(DType dtype, const float* from, void* to, int64_t n) {
     case DType::kQ6_K:
       return encode_k_quants(dtype, from, to, n);
     default:
-      throw ApiError("encode", std::string(name(dtype)) + " holds whole numbers");
+      throw ApiError("encode", std::string("there is no encoder for ") + name(dtype));
   }
 }
 

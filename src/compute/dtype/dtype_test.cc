@@ -10,7 +10,8 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
-#include "compute/dtype/blocks.h"
+#include "compute/dtype/k_quants.h"
+#include "compute/dtype/table_blocks.h"
 
 namespace sedum {
 namespace {
@@ -49,14 +50,15 @@ TEST(DType, NamesAndSizes) {
   EXPECT_THROW(row_bytes(DType::kQ4_0, 33), ApiError);
   EXPECT_THROW(row_bytes(DType::kQ4_K, 32), ApiError);
   EXPECT_THROW(row_bytes(DType::kF32, -1), ApiError);
-  for (int i = 0; i < int(DType::kCount); ++i) EXPECT_EQ(dtype_from_name(name(DType(i))), DType(i));
+  for (int i = 0; i < kDTypes; ++i) EXPECT_EQ(dtype_from_name(name(DType(i))), DType(i));
   EXPECT_EQ(dtype_from_name("Q4_K"), DType::kQ4_K);
   EXPECT_EQ(dtype_from_name("q4"), std::nullopt);
   EXPECT_EQ(dtype_from_name(""), std::nullopt);
 }
 
 TEST(DType, DecodesEveryBitPatternAsGgufDoes) {
-  for (const std::string type : {"f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k"}) {
+  for (const std::string type : {"f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1", "q4_k", "q5_k", "q6_k", "q2_k",
+                                 "q3_k", "iq4_nl", "iq4_xs", "mxfp4"}) {
     const DType dtype = *dtype_from_name(type);
     const std::string blocks = golden(type + ".blocks");
     const std::vector<float> wanted = floats(golden(type + ".decoded"));
@@ -149,6 +151,27 @@ TEST(DType, KQuantsBeatTheirSimpleCousins) {
   EXPECT_LT(relative_error(DType::kQ6_K, input), 0.55 * relative_error(DType::kQ5_K, input));
 }
 
+TEST(DType, ImportantColumnsAreKeptBetter) {
+  const std::vector<float> input = gaussian(256 * 16);
+  std::vector<float> importance(256, 1.0f);
+  for (int i = 0; i < 256; i += 5) importance[i] = 100;
+  for (const DType dtype : kKQuants) {
+    std::vector<char> plain(row_bytes(dtype, 256)), weighted(plain.size());
+    std::vector<float> a(256), b(256);
+    double plain_error = 0, weighted_error = 0;
+    for (int row = 0; row < 16; ++row) {
+      const float* x = input.data() + 256 * row;
+      encode(dtype, x, plain.data(), 256);
+      encode_k_quants(dtype, x, weighted.data(), 256, importance.data());
+      decode(dtype, plain.data(), a.data(), 256), decode(dtype, weighted.data(), b.data(), 256);
+      for (int i = 0; i < 256; ++i)
+        plain_error += importance[i] * std::pow(a[i] - x[i], 2),
+            weighted_error += importance[i] * std::pow(b[i] - x[i], 2);
+    }
+    EXPECT_LT(weighted_error, 0.97 * plain_error) << name(dtype);
+  }
+}
+
 TEST(DType, KQuantsHoldOneSidedAndConstantBlocks) {
   std::vector<float> positive = gaussian(256), negative = positive, constant(256, -0.37f);
   for (int i = 0; i < 256; ++i) positive[i] = std::abs(positive[i]) + 5, negative[i] = -positive[i];
@@ -185,14 +208,18 @@ TEST(DType, RefusesWhatIsNotANumberFormat) {
   EXPECT_THROW(decode(DType::kI64, &whole, &one, 1), ApiError);
   EXPECT_THROW(encode(DType::kI32, &one, &whole, 1), ApiError);
   EXPECT_THROW(decode(DType::kQ4_0, &whole, &one, 1), ApiError);
+  std::vector<float> values(256);
+  std::vector<char> bytes(256);
+  EXPECT_THROW(encode(kIQ4_XS, values.data(), bytes.data(), 256), ApiError);
 }
 
 TEST(DType, BlockAccessorsAndDecodeAgree) {
-  for (const DType dtype : kBlocks) {
+  for (const DType dtype : {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0, DType::kQ5_1, kQ2_K, kQ3_K,
+                            DType::kQ4_K, DType::kQ5_K, DType::kQ6_K}) {
     const std::string bytes = golden(lower_name(dtype) + ".blocks");
     std::vector<float> decoded(256);
     decode(dtype, bytes.data(), decoded.data(), 256);
-    with_block_type(dtype, [&]<class B>(B*) {
+    with_stored_block_type(dtype, [&]<class B>(B*) {
       // set_quants is the inverse of quants.
       if constexpr (requires(B b, uint8_t * q) { b.set_quants(q); }) {
         B block = *reinterpret_cast<const B*>(bytes.data()), copy = block;

@@ -1,9 +1,11 @@
 #include "compute/kernels/products.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <random>
@@ -14,6 +16,7 @@
 #include <sys/mman.h>
 
 #include "base/error.h"
+#include "compute/dtype/more_dtypes.h"
 #include "compute/kernels/isa.h"
 #include "compute/kernels/ref/products.h"
 
@@ -23,7 +26,14 @@ namespace {
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr DType kStored[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ8_0, DType::kQ4_0, DType::kQ4_1,
-                             DType::kQ5_0, DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
+                             DType::kQ5_0, DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, kNF4};
+constexpr DType kReadOnly[] = {kQ2_K, kQ3_K, kIQ4_NL, kIQ4_XS, kMXFP4};
+
+std::vector<DType> every_stored() {
+  std::vector<DType> all(std::begin(kStored), std::end(kStored));
+  all.insert(all.end(), std::begin(kReadOnly), std::end(kReadOnly));
+  return all;
+}
 
 // A matrix whose last byte is the last before a page that must not be touched: reading beyond a row's end is a crash.
 class Guarded {
@@ -40,8 +50,24 @@ class Guarded {
   Guarded(const Guarded&) = delete;
 
   void set(const std::vector<float>& values) {
+    if (std::find(std::begin(kReadOnly), std::end(kReadOnly), dtype_) != std::end(kReadOnly)) return set_bytes();
     for (int64_t i = 0; i < rows_; ++i)
       encode(dtype_, values.data() + i * cols_, data_ + size_t(i) * row_bytes_, cols_);
+  }
+  // Any bits, but scales that are f16 in [1/64, 1/8), or 2^-8 … 2^-1 for MXFP4.
+  void set_bytes() {
+    std::mt19937 g(5);
+    const int block = info(dtype_).block_bytes;
+    for (int64_t i = 0; i < rows_; ++i)
+      for (int64_t b = 0; b < cols_ / info(dtype_).block; ++b) {
+        std::byte* const at = data_ + size_t(i) * row_bytes_ + size_t(b * block);
+        for (int j = 0; j < block; ++j) at[j] = std::byte(g() >> 9);
+        const auto half = [&](int byte) { at[byte] = std::byte(0x24 + g() % 12); };
+        if (dtype_ == kMXFP4) at[0] = std::byte(120 + g() % 8);
+        if (dtype_ == kQ2_K) half(81), half(83);
+        if (dtype_ == kQ3_K) half(109);
+        if (dtype_ == kIQ4_NL || dtype_ == kIQ4_XS) half(1);
+      }
   }
   std::vector<float> get() const {
     std::vector<float> values(size_t(rows_ * cols_));
@@ -147,7 +173,7 @@ TEST(Products, EveryFormatAsItsTwin) {
   ThreadPool pool(1);
   on_every_isa([&] {
     for (const Compute compute : {Compute::kF32, Compute::kBF16})
-      for (const DType w : kStored)
+      for (const DType w : every_stored())
         for (const auto& [m, x] :
              {std::pair{1, DType::kF32}, {5, DType::kBF16}, {37, DType::kBF16}, {37, DType::kF32}}) {
           check(pool, {Product::kNT, compute, x, w, DType::kF32, m, 53, 512, false});
@@ -177,7 +203,7 @@ TEST(Products, OddShapesAsTheirTwins) {
 TEST(Products, ExactModeMultipliesExactValues) {
   ThreadPool pool(1);
   on_every_isa([&] {
-    for (const DType w : kStored) {
+    for (const DType w : every_stored()) {
       const Case t{Product::kNN, Compute::kF32, DType::kF32, w, DType::kF32, 9, 256, 9, false};
       Operands o(t);
       std::vector<float> identity(81);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "compute/dtype/table_blocks.h"
 #include "compute/kernels/quantised.h"
 #include "compute/kernels/quantised_packed.h"
 
@@ -135,6 +136,62 @@ void unpack_row(const uint8_t* record, int c, int64_t k, float* to) {
   }
 }
 
+// What a format is packed as: plain values are rounded to Q8_0; of those that have no panels of their own some are held exactly by
+// another one, at more bits.
+DType panel_type(DType dtype) {
+  if (dtype == kIQ4_NL || dtype == kMXFP4) return DType::kQ8_0;  // f16 scale · 8-bit table value
+  if (dtype == kQ3_K) return DType::kQ6_K;                       // f16 scale · signed scale of 16 · 3 of 6 bits
+  switch (dtype) {
+    case DType::kF32:
+    case DType::kF16:
+    case DType::kBF16:
+      return DType::kQ8_0;
+    default:
+      return dtype;
+  }
+}
+
+bool all_scales_are_halves(const ConstMatrix& w) {
+  for (int64_t r = 0; r < w.rows; ++r) {
+    const auto* blocks =
+        reinterpret_cast<const BlockMXFP4*>(static_cast<const std::byte*>(w.data) + size_t(r) * w.row_bytes);
+    for (int64_t b = 0; b < w.cols / 32; ++b)
+      if (f16_to_f32(f32_to_f16(blocks[b].scale(0))) != blocks[b].scale(0)) return false;
+  }
+  return true;
+}
+
+template <class B>
+void to_q8(const std::byte* from, int64_t k, std::byte* to) {
+  const B* blocks = reinterpret_cast<const B*>(from);
+  auto* out = reinterpret_cast<BlockQ8_0*>(to);
+  for (int64_t b = 0; b < k / 32; ++b) {
+    uint8_t q[32];
+    blocks[b].quants(q), out[b].d.set(blocks[b].scale(0));
+    for (int i = 0; i < 32; ++i) out[b].qs[i] = int8_t(int(q[i]) - B::kZero);
+  }
+}
+
+// A row as the type that it is packed as. `values`: room for it as floats.
+void convert_row(DType dtype, const std::byte* from, int64_t k, float* values, std::byte* to) {
+  if (dtype == kIQ4_NL) return to_q8<BlockIQ4_NL>(from, k, to);
+  if (dtype == kMXFP4) return to_q8<BlockMXFP4>(from, k, to);
+  if (dtype == kQ3_K) {
+    for (int64_t b = 0; b < k / 256; ++b) {
+      const BlockQ3_K& block = reinterpret_cast<const BlockQ3_K*>(from)[b];
+      BlockQ6_K& out = reinterpret_cast<BlockQ6_K*>(to)[b];
+      uint8_t q[256];
+      block.quants(q);
+      for (uint8_t& value : q) value = uint8_t(value + BlockQ6_K::kZero - BlockQ3_K::kZero);
+      out.set_quants(q), out.d = block.d;
+      for (int i = 0; i < 16; ++i) out.scales[i] = int8_t(block.integer_scale(i));
+    }
+    return;
+  }
+  decode(dtype, from, values, k);
+  encode(DType::kQ8_0, values, to, k);
+}
+
 }  // namespace
 
 PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols)
@@ -144,9 +201,10 @@ PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols)
 }
 
 std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w, bool fill) {
-  const bool plain = w.dtype == DType::kF32 || w.dtype == DType::kF16 || w.dtype == DType::kBF16;
-  const DType dtype = plain ? DType::kQ8_0 : w.dtype;
+  const DType dtype = panel_type(w.dtype);
+  const bool plain = dtype != w.dtype;
   if (panel_format(dtype) < 0 || w.cols % kActivationBlock != 0 || w.cols % info(dtype).block != 0) return nullptr;
+  if (w.dtype == kMXFP4 && fill && !all_scales_are_halves(w)) return nullptr;
   auto packed = std::make_unique<PackedInt8>(dtype, w.rows, w.cols);
   if (!fill || w.cols == 0) return packed;
   const size_t rounded_bytes = row_bytes(dtype, w.cols);
@@ -160,8 +218,7 @@ std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w, bool fi
       size_t stride = w.row_bytes;
       if (plain) {
         for (int c = 0; c < columns; ++c) {
-          decode(w.dtype, rows + size_t(c) * stride, values.data(), w.cols);
-          encode(DType::kQ8_0, values.data(), &rounded[size_t(c) * rounded_bytes], w.cols);
+          convert_row(w.dtype, rows + size_t(c) * stride, w.cols, values.data(), &rounded[size_t(c) * rounded_bytes]);
         }
         rows = rounded.data(), stride = rounded_bytes;
       }

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "compute/dtype/more_dtypes.h"
 #include "compute/kernels/isa.h"
 #include "compute/kernels/quantised_panel.h"
 #include "compute/kernels/ref/quantised.h"
@@ -230,6 +231,37 @@ TEST_P(Int8Product, ExtremeActivations) {
       EXPECT_EQ(differences(got, wanted), 0) << name(each) << " row " << &row - &rows[0];
     }
   }
+}
+
+// Formats that borrow another one's panels: the twin reads them as they are stored.
+TEST(Int8, BorrowedPanelsHoldTheSameValues) {
+  ThreadPool pool(2);
+  for (const DType dtype : {kQ3_K, kIQ4_NL, kMXFP4}) {
+    const int64_t n = 19, k = 768;
+    Weights w(dtype, n, k);
+    const Random random(4, Purpose::kTest);
+    const size_t block = size_t(info(dtype).block_bytes);
+    for (size_t at = 0; at < w.bytes.size(); at += block) {
+      StoredHalf half;
+      half.set(0.01f * random.normal(at));
+      if (dtype == kMXFP4) w.bytes[at] = std::byte(110 + random.bits(at) % 20);
+      if (dtype == kIQ4_NL) std::memcpy(&w.bytes[at], &half, 2);
+      if (dtype == kQ3_K) std::memcpy(&w.bytes[at + block - 2], &half, 2);
+    }
+    const auto packed = pack_int8(pool, w.matrix());
+    ASSERT_NE(packed, nullptr);
+    const std::vector<float> x = gaussian(size_t(5 * k), 1);
+    std::vector<float> wanted, got, row(k), stored(k);
+    ref::product_int8(rows_of(x, 5, k), w.matrix(), result_in(wanted, 5, n));
+    product_packed_int8(pool, rows_of(x, 5, k), *packed, result_in(got, 5, n));
+    EXPECT_EQ(differences(got, wanted), 0) << name(dtype);
+    unpack_int8_row(*packed, 7, row.data());
+    decode(dtype, w.bytes.data() + 7 * row_bytes(dtype, k), stored.data(), k);
+    EXPECT_EQ(differences(row, stored), 0) << name(dtype);
+  }
+  Weights huge(kMXFP4, 1, 32);
+  huge.bytes[0] = std::byte{250};  // a scale of 2^122 is no f16
+  EXPECT_EQ(pack_int8(pool, huge.matrix()), nullptr);
 }
 
 TEST(Int8, SaturatedBytesAreSummedExactly) {

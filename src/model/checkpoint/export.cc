@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/progress.h"
+#include "compute/dtype/k_quants.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
 #include "model/nn/rotary.h"
@@ -52,27 +53,36 @@ void check_named_scaling(const Checkpoint& like) {
                   "keep it as GGUF");
 }
 
-void write_config(const fs::path& folder, const Checkpoint& like, const char* torch_dtype) {
+void write_config(const fs::path& folder, const Checkpoint& like, const char* torch_dtype,
+                  const std::string& quantization_config) {
   check_named_scaling(like);
   nlohmann::ordered_json config = config_to_json(like.config());
   config["torch_dtype"] = torch_dtype;
+  if (!quantization_config.empty()) config["quantization_config"] = nlohmann::ordered_json::parse(quantization_config);
   write_file(folder / "config.json", config.dump(2) + "\n");
 }
 
-// The type that a tensor gets: small ones keep their precision, as in llama.cpp's files.
-DType stored_type(DType wanted, const Shape& shape) {
-  if (shape.rank() < 2) return DType::kF32;
-  return shape[-1] % info(wanted).block ? DType::kF16 : wanted;
-}
-
 // Encodes rows in the order that `row_of` names, some at a time.
-void encode_rows(const std::vector<float>& values, const Shape& shape, DType type,
-                 const std::function<int64_t(int64_t)>& row_of, const ByteSink& sink) {
+void encode_rows(ThreadPool& pool, const std::vector<float>& values, const Shape& shape, DType type,
+                 const std::function<int64_t(int64_t)>& row_of, const std::vector<float>* importance,
+                 const ByteSink& sink) {
   const int64_t cols = shape.rank() < 2 ? 1 : shape[-1], rows = int64_t(values.size()) / std::max<int64_t>(cols, 1);
-  std::vector<char> bytes(row_bytes(type, cols));
-  for (int64_t r = 0; r < rows; ++r) {
-    encode(type, values.data() + row_of(r) * cols, bytes.data(), cols);
-    sink(bytes.data(), bytes.size());
+  const size_t bytes = row_bytes(type, cols);
+  const int64_t at_once = std::max<int64_t>(1, (int64_t{4} << 20) / std::max<int64_t>(1, int64_t(bytes)));
+  const bool weighted = importance && int64_t(importance->size()) == cols && is_k_quant(type);
+  std::vector<char> encoded(size_t(std::min(rows, at_once)) * bytes);
+  for (int64_t from = 0; from < rows; from += at_once) {
+    const int64_t count = std::min(at_once, rows - from);
+    pool.parallel_for(count, [&](int64_t begin, int64_t end) {
+      for (int64_t r = begin; r < end; ++r) {
+        const float* row = values.data() + row_of(from + r) * cols;
+        if (weighted)
+          encode_k_quants(type, row, &encoded[size_t(r) * bytes], cols, importance->data());
+        else
+          encode(type, row, &encoded[size_t(r) * bytes], cols);
+      }
+    });
+    sink(encoded.data(), size_t(count) * bytes);
   }
 }
 
@@ -80,21 +90,13 @@ bool is_query_or_key(const std::string& name) {
   return name.find(".q_proj.") != std::string::npos || name.find(".k_proj.") != std::string::npos;
 }
 
-void write_gguf_config(GgufWriter& out, const Checkpoint& like, DType type) {
+void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_type) {
   const ModelConfig& c = like.config();
   const std::string at = c.model_type + ".";
   const auto u32 = [&](const std::string& key, int64_t value) { out.set(at + key, uint32_t(value)); };
   out.set("general.architecture", c.model_type);
   out.set("general.name", like.name());
-  // ggml's file types: 0 f32, 1 f16, 7 q8_0, 2 q4_0, 3 q4_1, 8 q5_0, 9 q5_1, 32 bf16.
-  out.set("general.file_type", uint32_t(type == DType::kF32    ? 0
-                                        : type == DType::kQ8_0 ? 7
-                                        : type == DType::kQ4_0 ? 2
-                                        : type == DType::kQ4_1 ? 3
-                                        : type == DType::kQ5_0 ? 8
-                                        : type == DType::kQ5_1 ? 9
-                                        : type == DType::kBF16 ? 32
-                                                               : 1));
+  out.set("general.file_type", file_type);
   out.set("general.quantization_version", uint32_t{2});
   u32("block_count", c.num_hidden_layers), u32("context_length", c.max_position_embeddings),
       u32("embedding_length", c.hidden_size);
@@ -146,6 +148,12 @@ void write_gguf_tokenizer(GgufWriter& out, const Checkpoint& like) {
 
 }  // namespace
 
+void write_folder_description(const fs::path& folder, const Checkpoint& like, const char* torch_dtype,
+                              const std::string& quantization_config) {
+  write_config(folder, like, torch_dtype, quantization_config);
+  write_tokenizer(folder, like);
+}
+
 TensorReader stored_values(const Checkpoint& checkpoint) {
   return [&checkpoint](const std::string& name) {
     const Tensor stored = checkpoint.tensor(name);
@@ -156,21 +164,29 @@ TensorReader stored_values(const Checkpoint& checkpoint) {
 }
 
 void write_gguf(const fs::path& path, const Checkpoint& like, DType type, const TensorReader& read) {
+  ThreadPool alone(1);
+  write_gguf(path, like, gguf_mixture(name(type), like.config()), read, alone);
+}
+
+void write_gguf(const fs::path& path, const Checkpoint& like, const GgufMixture& mixture, const TensorReader& read,
+                ThreadPool& pool, const ImportanceReader& importance) {
   GgufWriter out(path);
-  write_gguf_config(out, like, type);
+  write_gguf_config(out, like, mixture.file_type);
   write_gguf_tokenizer(out, like);
   const std::vector<std::string> names = like.tensor_names();
   Progress progress("writing " + path.filename().string(), names.size());
   for (const std::string& name : names) {
     const Shape shape = like.tensor(name).shape();
-    const DType t = stored_type(type, shape);
+    const std::string stored = gguf_name(name);
+    const DType t = mixture.type_of(stored, shape);
     const bool interleave = like.config().model_type == "llama" && is_query_or_key(name);
     const int64_t head_dim = like.config().head_dim;
-    out.add(gguf_name(name), t, sizes(shape),
-            [&progress, read, name, shape, t, interleave, head_dim](const ByteSink& sink) {
+    out.add(stored, t, sizes(shape),
+            [&progress, &pool, &importance, read, name, stored, shape, t, interleave, head_dim](const ByteSink& sink) {
               encode_rows(
-                  read(name), shape, t,
-                  [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; }, sink);
+                  pool, read(name), shape, t,
+                  [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; },
+                  importance ? importance(stored) : nullptr, sink);
               progress.advance(1);
             });
   }
@@ -186,18 +202,21 @@ void write_folder(const fs::path& folder, const Checkpoint& like, DType type, co
   fs::create_directories(folder);
   const std::vector<std::string> names = like.tensor_names();
   Progress progress("writing " + folder.filename().string(), names.size());
+  ThreadPool pool(1);
   SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
   for (const std::string& name : names) {
     const Shape shape = like.tensor(name).shape();
-    out.add(name, type, sizes(shape), [&progress, read, name, shape, type](const ByteSink& sink) {
+    out.add(name, type, sizes(shape), [&progress, &pool, read, name, shape, type](const ByteSink& sink) {
       encode_rows(
-          read(name), shape, type, [](int64_t r) { return r; }, sink);
+          pool, read(name), shape, type, [](int64_t r) { return r; }, nullptr, sink);
       progress.advance(1);
     });
   }
   out.finish();
-  write_config(folder, like, type == DType::kF32 ? "float32" : type == DType::kF16 ? "float16" : "bfloat16");
-  write_tokenizer(folder, like);
+  write_folder_description(folder, like,
+                           type == DType::kF32   ? "float32"
+                           : type == DType::kF16 ? "float16"
+                                                 : "bfloat16");
 }
 
 void write_folder(const fs::path& folder, const Checkpoint& like, const std::vector<Variable>& parameters) {
@@ -207,8 +226,7 @@ void write_folder(const fs::path& folder, const Checkpoint& like, const std::vec
     out.add(p.name(), DType::kF32, sizes(p.shape()),
             [t = p.value()](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
   out.finish();
-  write_config(folder, like, "float32");
-  write_tokenizer(folder, like);
+  write_folder_description(folder, like, "float32");
 }
 
 }  // namespace sedum

@@ -1,8 +1,11 @@
 // A Hugging Face folder as a Checkpoint: config.json, model.safetensors or its index, tokenizer.json.
 
+#include <nlohmann/json.hpp>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/quantised.h"
 #include "text/tokenizer_json.h"
 
 namespace sedum {
@@ -14,8 +17,10 @@ Checkpoint open_folder(const std::filesystem::path& path) {
   Checkpoint c;
   c.path_ = path;
   c.name_ = std::filesystem::weakly_canonical(path).filename().string();
-  c.config_ = parse_config_json(read_file(config), config.string());
-  c.source_ = open_tensors(path);
+  const std::string json = read_file(config);
+  c.config_ = parse_config_json(json, config.string());
+  const QuantisedFormat format = read_quantisation(nlohmann::json::parse(json, nullptr, false), config.string());
+  c.source_ = assembled(open_tensors(path), format);
   // Some files leave the head out although config.json does not say that it is tied.
   if (!c.config_.tie_word_embeddings && !c.source_->find("lm_head.weight")) c.config_.tie_word_embeddings = true;
   const std::filesystem::path vocab = path / "vocab.json", merges = path / "merges.txt";

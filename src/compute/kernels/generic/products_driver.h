@@ -254,6 +254,12 @@ PanelPacker right_packer(bool along_rows) {
 }
 template <class Unit>
 PanelPacker right_packer(DType dtype, bool along_rows) {
+  if (dtype == kNF4) return right_packer<Unit, ReadTable<BlockNF4>>(along_rows);
+  if (dtype == kQ2_K) return right_packer<Unit, ReadBlocks<BlockQ2_K>>(along_rows);
+  if (dtype == kQ3_K) return right_packer<Unit, ReadBlocks<BlockQ3_K>>(along_rows);
+  if (dtype == kIQ4_NL) return right_packer<Unit, ReadTable<BlockIQ4_NL>>(along_rows);
+  if (dtype == kIQ4_XS) return right_packer<Unit, ReadTable<BlockIQ4_XS>>(along_rows);
+  if (dtype == kMXFP4) return right_packer<Unit, ReadTable<BlockMXFP4>>(along_rows);
   switch (dtype) {
     case DType::kF32:
       return right_packer<Unit, ReadF32>(along_rows);

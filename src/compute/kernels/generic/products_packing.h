@@ -34,6 +34,9 @@ template <class Unit, class R>
     unroll<kUnitVectors<Unit>>([&](auto j) __attribute__((always_inline)) {
       out[j] = Unit::load(row + 2 * k + 4 * j * Simd::lanes);
     });
+  } else if constexpr (Unit::values == 2 && is_table<R>) {  // the table is scaled and rounded, not the values
+    const TablePiece p = R::piece(row, k);
+    out[0] = Unit::template lookup<R::kInOrder>(p.nibbles, Simd::multiply(Simd::load(R::kFloats), Simd::set1(p.scale)));
   } else {
     Simd::F v[kPieceVectors];
     if constexpr (PlainReader<R>) {

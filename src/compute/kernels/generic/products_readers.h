@@ -84,6 +84,16 @@ concept PlainReader = requires {
   const Simd::I high = Simd::shift_right(Simd::load_u8(b.qh + half * 32 + j * Simd::lanes), 2 * quarter);
   return Simd::subtract(Simd::bit_or(low, Simd::shift_left(Simd::bit_and(high, 3), 4)), 32);
 }
+// Two bits (of 32 bytes each for half a block) and the third, from a mask of the whole block.
+template <class Block>
+[[gnu::always_inline]] inline Simd::I two_bits(const Block& b, int piece, int j) {
+  return Simd::bit_and(Simd::shift_right(Simd::load_u8(b.qs + piece / 4 * 32 + j * Simd::lanes), piece % 4 * 2), 3);
+}
+[[gnu::always_inline]] inline Simd::I integers(const BlockQ2_K& b, int piece, int j) { return two_bits(b, piece, j); }
+[[gnu::always_inline]] inline Simd::I integers(const BlockQ3_K& b, int piece, int j) {
+  const Simd::I high = Simd::bit_and(Simd::shift_right(Simd::load_u8(b.hmask + j * Simd::lanes), piece), 1);
+  return Simd::subtract(Simd::bit_or(two_bits(b, piece, j), Simd::shift_left(high, 2)), 4);
+}
 
 // Scale and minimum of a piece; of its first or second half where sub-blocks have 16 values.
 template <class Block>
@@ -99,9 +109,17 @@ template <class Block>
 [[gnu::always_inline]] inline float scale_of(const BlockQ6_K& b, int piece, int half) {
   return Simd::half(b.d.bits()) * float(b.scales[2 * piece + half]);
 }
+[[gnu::always_inline]] inline float scale_of(const BlockQ2_K& b, int piece, int half) {
+  return Simd::half(b.d.bits()) * float(b.scales[2 * piece + half] & 15);
+}
+[[gnu::always_inline]] inline float scale_of(const BlockQ3_K& b, int piece, int half) {
+  return Simd::half(b.d.bits()) * float(b.integer_scale(2 * piece + half));
+}
 template <class Block>
-[[gnu::always_inline]] inline float minimum_of(const Block& b, int piece) {
-  if constexpr (Block::kValues == 256)
+[[gnu::always_inline]] inline float minimum_of(const Block& b, int piece, int half) {
+  if constexpr (Block::kSub == 16)
+    return -(Simd::half(b.dmin.bits()) * float(b.scales[2 * piece + half] >> 4));
+  else if constexpr (Block::kValues == 256)
     return -(Simd::half(b.dmin.bits()) * float(b.scales.minimum(piece)));
   else
     return Simd::half(b.m.bits());
@@ -116,9 +134,11 @@ struct ReadBlocks {
     const Simd::F first = Simd::set1(scale_of(block, piece, 0));
     const Simd::F second = Block::kSub == 16 ? Simd::set1(scale_of(block, piece, 1)) : first;
     if constexpr (Block::kHasMinimum) {
-      const Simd::F minimum = Simd::set1(minimum_of(block, piece));
+      const Simd::F minimum = Simd::set1(minimum_of(block, piece, 0));
+      const Simd::F other = Block::kSub == 16 ? Simd::set1(minimum_of(block, piece, 1)) : minimum;
       unroll<kPieceVectors>([&](auto j) __attribute__((always_inline)) {
-        v[j] = Simd::multiply_add(Simd::to_float(integers(block, piece, j)), first, minimum);
+        v[j] = Simd::multiply_add(Simd::to_float(integers(block, piece, j)), j < per_half ? first : second,
+                                  j < per_half ? minimum : other);
       });
     } else {
       unroll<kPieceVectors>([&](auto j) __attribute__((always_inline)) {
@@ -127,6 +147,59 @@ struct ReadBlocks {
     }
   }
 };
+
+// Formats whose nibbles index a table of sixteen values: the table as floats, 64-byte aligned, and a piece's nibbles and scale.
+alignas(64) inline constexpr float kNf4Floats[16] = {kNf4Values[0],  kNf4Values[1],  kNf4Values[2],  kNf4Values[3],
+                                                     kNf4Values[4],  kNf4Values[5],  kNf4Values[6],  kNf4Values[7],
+                                                     kNf4Values[8],  kNf4Values[9],  kNf4Values[10], kNf4Values[11],
+                                                     kNf4Values[12], kNf4Values[13], kNf4Values[14], kNf4Values[15]};
+alignas(64) inline constexpr float kIQ4Floats[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                                     1,    13,   25,  38,  53,  69,  89,  113};
+alignas(64) inline constexpr float kE2M1Floats[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
+struct TablePiece {
+  const uint8_t* nibbles;  // 16 bytes
+  float scale;
+};
+[[gnu::always_inline]] inline TablePiece table_piece(const BlockNF4* blocks, int64_t k) {
+  const BlockNF4& b = blocks[k / 64];
+  return {b.qs + k % 64 / 2, b.scale()};
+}
+[[gnu::always_inline]] inline TablePiece table_piece(const BlockIQ4_NL* blocks, int64_t k) {
+  return {blocks[k / 32].qs, Simd::half(blocks[k / 32].d.bits())};
+}
+[[gnu::always_inline]] inline TablePiece table_piece(const BlockIQ4_XS* blocks, int64_t k) {
+  const BlockIQ4_XS& b = blocks[k / 256];
+  const int piece = int(k % 256) / kPiece;
+  return {b.qs + 16 * piece, Simd::half(b.d.bits()) * float(b.integer_scale(piece))};
+}
+[[gnu::always_inline]] inline TablePiece table_piece(const BlockMXFP4* blocks, int64_t k) {
+  return {blocks[k / 32].qs, blocks[k / 32].scale(0)};
+}
+
+template <class Block>
+struct ReadTable {
+  // NF4 has the values in order, high nibble first; the others as nibbles16() has them.
+  static constexpr bool kInOrder = std::is_same_v<Block, BlockNF4>;
+  static constexpr const float* kFloats = kInOrder                            ? kNf4Floats
+                                          : std::is_same_v<Block, BlockMXFP4> ? kE2M1Floats
+                                                                              : kIQ4Floats;
+  static TablePiece piece(const std::byte* row, int64_t k) {
+    return table_piece(reinterpret_cast<const Block*>(row), k);
+  }
+  [[gnu::always_inline]] static inline void read(const ConstMatrix&, const std::byte* row, int64_t k, Simd::F* v) {
+    const TablePiece p = piece(row, k);
+    const Simd::F scale = Simd::set1(p.scale);
+    unroll<kPieceVectors>([&](auto j) __attribute__((always_inline)) {
+      const Simd::I index = kInOrder ? Simd::nibble_pairs(p.nibbles + j * Simd::lanes / 2) : nibbles16(p.nibbles, j);
+      v[j] = Simd::multiply(Simd::lookup(kFloats, index), scale);
+    });
+  }
+};
+template <class R>
+constexpr bool is_table = false;
+template <class Block>
+constexpr bool is_table<ReadTable<Block>> = true;
 
 // Any other format, by its scalar codec, so that a new one works at once.
 struct ReadDecoded {

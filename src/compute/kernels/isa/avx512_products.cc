@@ -7,7 +7,8 @@
 
 #include <immintrin.h>
 
-#include "compute/dtype/blocks.h"
+#include "compute/dtype/nf4.h"
+#include "compute/dtype/table_blocks.h"
 #include "compute/kernels/generic/products_table.h"
 
 // Nothing below may instantiate a template that another file could: the linker would keep one copy for all, perhaps this one. Hence

@@ -5,7 +5,8 @@
 #include <type_traits>
 #include <utility>
 
-#include "compute/dtype/blocks.h"
+#include "compute/dtype/nf4.h"
+#include "compute/dtype/table_blocks.h"
 #include "compute/kernels/generic/products_table.h"
 
 #define SEDUM_ISA_NAMESPACE portable

@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "compute/dtype/blocks.h"
+#include "compute/dtype/table_blocks.h"
 
 namespace sedum::ref {
 namespace {
@@ -81,7 +81,7 @@ void product_int8(ConstMatrix x, ConstMatrix w, MutableMatrix y, bool accumulate
         encode(DType::kQ8_0, plain.data(), rounded.data(), k);
         row = rounded.data(), type = DType::kQ8_0;
       }
-      with_block_type(
+      with_stored_block_type(
           type, [&]<class B>(B*) { store(y, m, n, dot(quantised, reinterpret_cast<const B*>(row)), accumulate); });
     }
   }

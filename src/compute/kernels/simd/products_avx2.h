@@ -48,6 +48,20 @@ struct Simd {
     const I on = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(int(set)), lane), lane);
     return _mm256_and_si256(on, _mm256_set1_epi32(value));
   }
+  // table[index], of sixteen (64-byte aligned) floats; index 0-15.
+  static F lookup(const float* table, I index) {
+    const F low = _mm256_permutevar8x32_ps(_mm256_load_ps(table), index);
+    const F high = _mm256_permutevar8x32_ps(_mm256_load_ps(table + 8), index);
+    return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(index, 28)));
+  }
+  // The nibbles of 4 bytes, the high one first.
+  static I nibble_pairs(const uint8_t* p) {
+    int32_t four;
+    __builtin_memcpy(&four, p, 4);
+    const __m128i twice =
+        _mm_shuffle_epi8(_mm_cvtsi32_si128(four), _mm_setr_epi8(0, 0, 1, 1, 2, 2, 3, 3, 0, 0, 0, 0, 0, 0, 0, 0));
+    return bit_and(_mm256_srlv_epi32(_mm256_cvtepu8_epi32(twice), _mm256_setr_epi32(4, 0, 4, 0, 4, 0, 4, 0)), 15);
+  }
 
   static F round_bf16(F v) {
     const I u = bits(v), even = _mm256_and_si256(_mm256_srli_epi32(u, 16), _mm256_set1_epi32(1));

@@ -38,6 +38,15 @@ struct Avx512 {
   static I shift_left(I v, int n) { return _mm512_slli_epi32(v, unsigned(n)); }
   // `value` in the lanes whose bit is set.
   static I spread_bits(uint32_t set, int value) { return _mm512_maskz_set1_epi32(__mmask16(set), value); }
+  // table[index], of sixteen (64-byte aligned) floats; index 0-15.
+  static F lookup(const float* table, I index) { return _mm512_permutexvar_ps(index, _mm512_load_ps(table)); }
+  // The nibbles of 8 bytes, the high one first.
+  static I nibble_pairs(const uint8_t* p) {
+    const __m128i twice = _mm_shuffle_epi8(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)),
+                                           _mm_setr_epi8(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7));
+    const I shifts = _mm512_setr_epi32(4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0, 4, 0);
+    return bit_and(_mm512_srlv_epi32(_mm512_cvtepu8_epi32(twice), shifts), 15);
+  }
 
   static F round_bf16(F v) {
     const I u = bits(v), even = _mm512_and_si512(_mm512_srli_epi32(u, 16), _mm512_set1_epi32(1));

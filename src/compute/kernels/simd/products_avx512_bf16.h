@@ -26,6 +26,21 @@ struct PairUnits {
   }
   static I zip_low(I v, I w) { return _mm512_permutex2var_epi16(v, alternate(0), w); }  // of the first 16 bf16 of each
   static I zip_high(I v, I w) { return _mm512_permutex2var_epi16(v, alternate(16), w); }
+  // The 32 values that 16 bytes of nibbles pick from a table of sixteen, rounded; in order and the high nibble first, or 16 of the low
+  // nibbles before 16 of the high ones. The table stands twice: the index of 5 bits may be 16 too large.
+  template <bool kInOrder>
+  static I lookup(const uint8_t* nibbles, F table) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(nibbles));
+    I index;
+    if constexpr (kInOrder) {
+      const I wide = _mm512_cvtepu8_epi32(bytes);
+      index = _mm512_or_si512(_mm512_srli_epi32(wide, 4), _mm512_slli_epi32(wide, 16));
+    } else {
+      const __m256i low = _mm256_cvtepu8_epi16(bytes);
+      index = _mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_srli_epi16(low, 4), 1);
+    }
+    return _mm512_permutexvar_epi16(index, __m512i(_mm512_cvtne2ps_pbh(table, table)));
+  }
 
  private:
   template <class R>

@@ -43,6 +43,13 @@ struct Simd {
     const I lane{1, 2, 4, 8};
     return ((I{} + int(set)) & lane) == lane ? I{} + value : I{};
   }
+  // table[index], of sixteen floats; index 0-15.
+  static F lookup(const float* table, I index) {
+    return F{table[index[0]], table[index[1]], table[index[2]], table[index[3]]};
+  }
+  // The nibbles of 2 bytes, the high one first.
+  static I nibble_pairs(const uint8_t* p) { return I{p[0] >> 4, p[0] & 15, p[1] >> 4, p[1] & 15}; }
+
   static F round_bf16(F v) { return F{round(v[0]), round(v[1]), round(v[2]), round(v[3])}; }
   static void store_bf16(uint16_t* p, F v, F w) {
     for (int i = 0; i < 4; ++i) p[i] = bf16(v[i]).bits, p[i + 4] = bf16(w[i]).bits;

@@ -1,0 +1,182 @@
+#include "quant/gptq_model.h"
+
+#include <chrono>
+#include <optional>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/progress.h"
+#include "compute/ops/check.h"
+#include "formats/safetensors.h"
+#include "model/checkpoint/export.h"
+#include "quant/quantised_folder.h"
+
+namespace sedum {
+namespace fs = std::filesystem;
+namespace {
+
+// What a run's parts depend on. The file's size stands for the model: weights are not read twice to name them.
+std::string describe(const Checkpoint& checkpoint, const Calibration& rows, const GptqOptions& o) {
+  uint64_t hash = 14695981039346656037u;  // FNV-1a
+  for (const auto& window : rows.windows)
+    for (const int32_t id : window) hash = (hash ^ uint32_t(id)) * 1099511628211u;
+  return fmt::format("{} bits {} group {} sym {} desc_act {} damp {} rows {:016x}\n",
+                     fs::weakly_canonical(checkpoint.path()).string(), o.bits, o.group_size, o.symmetric, o.desc_act,
+                     o.damp_percent, hash);
+}
+
+class Parts {
+ public:
+  Parts(const fs::path& out, const std::string& description) : folder_(out.string() + ".parts") {
+    const fs::path note = folder_ / "run.txt";
+    if (fs::exists(note) && read_file(note) != description)
+      throw Error(folder_.string() + " belongs to a run with another model, other rows or other options",
+                  "remove it to begin again, or choose another --out");
+    fs::create_directories(folder_);
+    if (!fs::exists(note)) write_file(note, description);
+  }
+  fs::path of(const std::string& layer) const { return folder_ / (layer + ".safetensors"); }
+  void remove() const { fs::remove_all(folder_); }
+
+ private:
+  fs::path folder_;
+};
+
+std::vector<float> layer_weights(const Checkpoint& checkpoint, const std::string& layer) {
+  return stored_values(checkpoint)(layer + ".weight");
+}
+
+// What all layers of one pass share.
+struct Pass {
+  Runtime& runtime;
+  const Checkpoint& checkpoint;
+  const GptqOptions& options;
+  const Parts& parts;
+  GptqReport report;
+  Progress progress;
+  Tensor last_input;  // q, k and v see the same rows: one Hessian for all three
+  std::optional<HessianFactor> last_factor;
+
+  const HessianFactor& factor_of(const Tensor& x) {
+    if (last_factor && last_input.raw() == x.raw() && last_input.shape() == x.shape()) return *last_factor;
+    last_factor.reset();
+    const int64_t k = x.size(-1);
+    std::vector<float> hessian(size_t(k * k));
+    product_tn(runtime.pool, Compute::kF32, ops::matrix(x), ops::matrix(x),
+               {DType::kF32, hessian.data(), k, k, size_t(k) * 4});
+    last_input = x;
+    last_factor.emplace(runtime.pool, std::move(hessian), k, options);
+    return *last_factor;
+  }
+
+  // The layer's quantised matrix as its file holds it.
+  Tensor quantised(const std::string& layer, const Tensor& x) {
+    const fs::path file = parts.of(layer);
+    const Shape shape = checkpoint.tensor(layer + ".weight").shape();
+    if (fs::exists(file)) {
+      ++report.resumed;
+    } else {
+      check_gptq_shape(layer, shape, options);
+      write_gptq_layer(file, layer,
+                       gptq(runtime.pool, layer_weights(checkpoint, layer), shape[0], shape[1], factor_of(x), options));
+    }
+    ++report.layers, progress.advance(1);
+    const SafetensorsFile stored(file);
+    const Tensor w = read_quantised(
+        stored, layer + ".weight",
+        {.method = QuantisedFormat::Method::kGptq, .bits = options.bits, .group_size = options.group_size});
+    if (!(w.shape() == shape))
+      throw Error(file.string() + " holds " + w.shape().text() + ", the layer is " + shape.text(), "remove it");
+    return w;
+  }
+};
+
+class QuantisingLinear : public Linear {
+ public:
+  QuantisingLinear(std::string name, int64_t out_features, int64_t in_features, Variable bias, Pass& pass)
+      : name_(std::move(name)), out_(out_features), in_(in_features), bias_(std::move(bias)), pass_(pass) {}
+  Variable forward(Context& ctx, const Variable& x) const override {
+    const ops::Weight weight{Variable(pass_.quantised(name_, x.value())), nullptr};
+    return ops::linear(ctx, x, weight, bias_.defined() ? &bias_ : nullptr);
+  }
+  int64_t in_features() const override { return in_; }
+  int64_t out_features() const override { return out_; }
+  const DenseLinear& dense() const override { throw ApiError("QuantisingLinear", "has no weights of its own"); }
+  void adapt(Context&, const Variable&, Tensor&) const override {}
+
+ private:
+  std::string name_;
+  int64_t out_, in_;
+  Variable bias_;
+  Pass& pass_;
+};
+
+class QuantisingFactory : public LayerFactory {
+ public:
+  QuantisingFactory(CheckpointFactory& base, Pass& pass) : base_(base), pass_(pass) {}
+  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
+                                 bool bias) override {
+    Variable b =
+        bias ? Variable(decoded(pass_.checkpoint.tensor(name + ".bias"), pass_.runtime.pool, pass_.runtime.arena))
+             : Variable();
+    return std::make_unique<QuantisingLinear>(name, out_features, in_features, std::move(b), pass_);
+  }
+  Variable vector(const std::string& name, int64_t size) override { return base_.vector(name, size); }
+  ops::Weight table(const std::string& name, int64_t rows, int64_t cols) override {
+    return base_.table(name, rows, cols);
+  }
+
+ private:
+  CheckpointFactory& base_;
+  Pass& pass_;
+};
+
+double since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+}  // namespace
+
+GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const Calibration& rows,
+                         const GptqOptions& options, const fs::path& out) {
+  const auto begin = std::chrono::steady_clock::now();
+  const Parts parts(out, describe(checkpoint, rows, options));
+  Pass pass{runtime, checkpoint, options, parts, {}, Progress("layers", linear_layers(checkpoint).size()), {}, {}};
+  {
+    CheckpointFactory base(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena);
+    QuantisingFactory factory(base, pass);
+    const auto model = build_model(checkpoint.config(), factory);
+    Tape tape;  // nothing has a gradient; with a tape layers of one x are called one by one
+    Context ctx = runtime.context(Compute::kF32);
+    ctx.tape = &tape;
+    model->hidden_states(ctx, Batch::of_sequences(rows.windows));
+  }
+  write_gptq_folder(out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); });
+  parts.remove();
+  pass.report.seconds = since(begin);
+  return pass.report;
+}
+
+GptqReport quantise_nearest(Runtime& runtime, const Checkpoint& checkpoint, const GptqOptions& options,
+                            const fs::path& out) {
+  const auto begin = std::chrono::steady_clock::now();
+  GptqReport report;
+  const Parts parts(out, describe(checkpoint, {}, options));
+  const std::vector<std::string> layers = linear_layers(checkpoint);
+  Progress progress("layers", layers.size());
+  for (const std::string& layer : layers) {
+    const Shape shape = checkpoint.tensor(layer + ".weight").shape();
+    check_gptq_shape(layer, shape, options);
+    write_gptq_layer(parts.of(layer), layer,
+                     round_to_nearest(runtime.pool, layer_weights(checkpoint, layer), shape[0], shape[1], options));
+    ++report.layers, progress.advance(1);
+  }
+  write_gptq_folder(out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); });
+  parts.remove();
+  report.seconds = since(begin);
+  return report;
+}
+
+}  // namespace sedum

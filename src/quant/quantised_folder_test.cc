@@ -1,0 +1,195 @@
+#include "quant/quantised_folder.h"
+
+#include <cmath>
+#include <fstream>
+
+#include <gmock/gmock.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "compute/dtype/nf4.h"
+#include "formats/safetensors.h"
+#include "model/checkpoint/export.h"
+#include "model/model_testing.h"
+#include "quant/gptq_model.h"
+#include "quant/importance.h"
+
+namespace sedum {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::ScratchFolder;
+using testing::tiny_model;
+
+std::vector<float> values_of(const Checkpoint& checkpoint, const std::string& name) {
+  return stored_values(checkpoint)(name);
+}
+
+std::string a_text() {
+  std::string text;
+  for (int i = 0; i < 120; ++i)
+    text += "Water the succulent " + std::to_string(i * 37 % 101) + " times, then wait. 多肉\n";
+  return text;
+}
+
+TEST(QuantisedFolder, Nf4ComesBackAsTheCodecSays) {
+  const ScratchFolder scratch;
+  ThreadPool pool(2);
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  write_nf4_folder(scratch / "m", first, pool);
+  const Checkpoint back = Checkpoint::open(scratch / "m");
+  for (const std::string& layer : linear_layers(first)) {
+    const std::vector<float> w = values_of(first, layer + ".weight");
+    const Nf4Quantised q = quantise_nf4(pool, w.data(), int64_t(w.size()));
+    std::vector<BlockNF4> blocks(w.size() / 64);
+    nf4_blocks(pool, q, blocks.data());
+    std::vector<float> want(w.size());
+    decode(kNF4, blocks.data(), want.data(), int64_t(want.size()));
+    EXPECT_EQ(values_of(back, layer + ".weight"), want) << layer;
+  }
+}
+
+TEST(QuantisedFolder, Int8IsWithinHalfAStep) {
+  const ScratchFolder scratch;
+  const Checkpoint first = Checkpoint::open(tiny_model("qwen2"));
+  write_int8_folder(scratch / "m", first);
+  const Checkpoint back = Checkpoint::open(scratch / "m");
+  for (const std::string& layer : linear_layers(first)) {
+    const std::vector<float> a = values_of(first, layer + ".weight"), b = values_of(back, layer + ".weight");
+    float top = 0;
+    for (const float v : a) top = std::max(top, std::abs(v));
+    for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(a[i], b[i], top / 253) << layer;
+  }
+}
+
+TEST(QuantisedFolder, GptqComesBackWithTheSameValues) {
+  ThreadPool pool(1);
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  for (const int bits : {2, 4, 8})
+    for (const bool symmetric : {true, false}) {
+      const ScratchFolder scratch;
+      const GptqOptions o{.bits = bits, .group_size = 32, .symmetric = symmetric};
+      Runtime runtime(1);
+      quantise_nearest(runtime, first, o, scratch / "m");
+      EXPECT_FALSE(std::filesystem::exists(scratch / "m.parts"));
+      const Checkpoint back = Checkpoint::open(scratch / "m");
+      for (const std::string& layer : linear_layers(first)) {
+        const Shape shape = first.tensor(layer + ".weight").shape();
+        const GroupQuantised q = round_to_nearest(pool, values_of(first, layer + ".weight"), shape[0], shape[1], o);
+        EXPECT_EQ(values_of(back, layer + ".weight"), q.values(pool)) << layer << bits << symmetric;
+        const bool blocks = symmetric && bits != 2 && shape[1] % 32 == 0;
+        const DType type = back.tensor(layer + ".weight").dtype();
+        EXPECT_EQ(type, !blocks ? DType::kF32 : bits == 4 ? DType::kQ4_0 : DType::kQ8_0);
+      }
+    }
+}
+
+TEST(QuantisedFolder, AStoppedGptqRunGoesOnToTheSameBits) {
+  const ScratchFolder scratch;
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  write_file(scratch / "text.txt", a_text());
+  const Calibration rows = read_calibration(scratch / "text.txt", first, {.window = 48, .max_windows = 6});
+  EXPECT_EQ(rows.tokens(), 6 * 48);
+  Runtime runtime(1);
+  const GptqOptions o{.bits = 4, .group_size = 32, .desc_act = true};
+  const GptqReport whole = quantise_gptq(runtime, first, rows, o, scratch / "a");
+  EXPECT_EQ(whole.layers, int64_t(linear_layers(first).size()));
+  EXPECT_EQ(whole.resumed, 0);
+  Runtime two(2);
+  quantise_gptq(two, first, rows, o, scratch / "b");
+  EXPECT_EQ(read_file(scratch / "a/model.safetensors"), read_file(scratch / "b/model.safetensors"));
+  // A run that broke off when all layers were done: a file stands where the folder should come.
+  write_file(scratch / "d", "in the way");
+  EXPECT_NE(testing::problem_of([&] {
+              try {
+                quantise_gptq(runtime, first, rows, o, scratch / "d");
+              } catch (const std::filesystem::filesystem_error& e) {
+                throw Error(e.what());
+              }
+            }),
+            "");
+  std::filesystem::remove(scratch / "d");
+  std::filesystem::remove(scratch / "d.parts/model.layers.2.mlp.down_proj.safetensors");
+  const GptqReport rest = quantise_gptq(runtime, first, rows, o, scratch / "d");
+  EXPECT_EQ(rest.resumed, whole.layers - 1);
+  EXPECT_EQ(read_file(scratch / "a/model.safetensors"), read_file(scratch / "d/model.safetensors"));
+  std::filesystem::create_directories(scratch / "c.parts");
+  const GptqOptions other{.bits = 4, .group_size = 64};
+  write_file(scratch / "c.parts/run.txt", "another run\n");
+  EXPECT_THAT(testing::problem_of([&] { quantise_gptq(runtime, first, rows, other, scratch / "c"); }),
+              HasSubstr("another model"));
+}
+
+TEST(QuantisedFolder, HostileFoldersAreRefused) {
+  const ScratchFolder scratch;
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  Runtime runtime(1);
+  quantise_nearest(runtime, first, {.group_size = 32}, scratch / "m");
+  const std::string config = read_file(scratch / "m/config.json");
+  const auto problem_with = [&](const std::string& from, const std::string& to) {
+    std::string changed = config;
+    const size_t at = changed.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    changed.replace(at, from.size(), to);
+    write_file(scratch / "m/config.json", changed);
+    return testing::problem_of([&] {
+      const Checkpoint c = Checkpoint::open(scratch / "m");
+      for (const std::string& name : c.tensor_names()) c.tensor(name);
+    });
+  };
+  EXPECT_THAT(problem_with("\"gptq\"", "\"exl2\""), HasSubstr("not known here"));
+  EXPECT_THAT(problem_with("\"bits\": 4", "\"bits\": 8"), HasSubstr("wanted"));
+  EXPECT_THAT(problem_with("\"bits\": 4", "\"bits\": 7"), HasSubstr("not known here"));
+  EXPECT_THAT(problem_with("\"group_size\": 32", "\"group_size\": 1"), HasSubstr("wanted"));
+  EXPECT_THAT(problem_with("\"group_size\": 32", "\"group_size\": 0"), HasSubstr("not known here"));
+  EXPECT_THAT(problem_with("\"group_size\": 32", "\"group_size\": -9000000000000"), HasSubstr("not known here"));
+}
+
+TEST(Importance, IsTheMeanSquareAndTravels) {
+  const ScratchFolder scratch;
+  const Checkpoint model = Checkpoint::open(tiny_model());
+  write_file(scratch / "text.txt", a_text());
+  const Calibration rows = read_calibration(scratch / "text.txt", model, {.window = 32, .max_windows = 5});
+  Runtime runtime(1);
+  std::vector<double> want;
+  observe_inputs(runtime, model, rows, [&](const std::string& name, const Tensor& x) {
+    if (name != "model.layers.1.mlp.down_proj") return;
+    want.resize(size_t(x.size(-1)));
+    for (int64_t r = 0; r < x.shape().rows(); ++r)
+      for (int64_t c = 0; c < x.size(-1); ++c)
+        want[size_t(c)] += std::pow(double(x.data<float>()[r * x.size(-1) + c]), 2);
+  });
+  const ImportanceMatrix m = measure_importance(runtime, model, rows);
+  EXPECT_EQ(m.size(), linear_layers(model).size());
+  m.write(scratch / "m.gguf");
+  const ImportanceMatrix again = ImportanceMatrix::read(scratch / "m.gguf");
+  const auto* columns = again.find("blk.1.ffn_down.weight");
+  ASSERT_NE(columns, nullptr);
+  ASSERT_EQ(columns->size(), want.size());
+  for (size_t c = 0; c < want.size(); ++c) EXPECT_NEAR((*columns)[c], want[c] / 160, 1e-6 * want[c] / 160);
+  EXPECT_EQ(again.find("blk.99.ffn_down.weight"), nullptr);
+}
+
+// The older form of llama-imatrix: entries of name, calls, sums.
+TEST(Importance, ReadsTheOlderFormAndRefusesNonsense) {
+  const ScratchFolder scratch;
+  const auto put = [](std::string& to, auto value) { to.append(reinterpret_cast<const char*>(&value), sizeof value); };
+  std::string file;
+  put(file, int32_t{1}), put(file, int32_t{3}), file += "abc", put(file, int32_t{4}), put(file, int32_t{2});
+  put(file, 8.0f), put(file, 2.0f), put(file, int32_t{4});
+  write_file(scratch / "old.dat", file);
+  const ImportanceMatrix m = ImportanceMatrix::read(scratch / "old.dat");
+  ASSERT_NE(m.find("abc"), nullptr);
+  EXPECT_EQ(*m.find("abc"), (std::vector<float>{2, 0.5f}));
+  for (size_t cut = 0; cut < file.size() - 4; ++cut) {
+    write_file(scratch / "cut.dat", file.substr(0, cut));
+    EXPECT_NE(testing::problem_of([&] { ImportanceMatrix::read(scratch / "cut.dat"); }), "") << cut;
+  }
+  std::string lies = file;
+  lies[12] = char(0xff), lies[18] = char(0x7f);  // a huge count of columns
+  write_file(scratch / "lies.dat", lies);
+  EXPECT_NE(testing::problem_of([&] { ImportanceMatrix::read(scratch / "lies.dat"); }), "");
+}
+
+}  // namespace
+}  // namespace sedum
