@@ -30,8 +30,9 @@ constexpr DType kStored[] = {DType::kF32,  DType::kF16,  DType::kBF16, DType::kQ
 constexpr DType kReadOnly[] = {kQ2_K, kQ3_K, kIQ4_NL, kIQ4_XS, kMXFP4};
 
 std::vector<DType> every_stored() {
-  std::vector<DType> all(std::begin(kStored), std::end(kStored));
-  all.insert(all.end(), std::begin(kReadOnly), std::end(kReadOnly));
+  std::vector<DType> all;
+  for (const DType type : kStored) all.push_back(type);
+  for (const DType type : kReadOnly) all.push_back(type);
   return all;
 }
 
