@@ -11,6 +11,7 @@
 #include "compute/ops/check.h"
 #include "formats/safetensors.h"
 #include "model/checkpoint/export.h"
+#include "model/checkpoint/quantised.h"
 #include "quant/quantised_folder.h"
 
 namespace sedum {
