@@ -1,6 +1,7 @@
 #include "course/check.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <set>
 
 #include <fmt/format.h>
@@ -36,6 +37,20 @@ bool is_empty(const Note& note, const Heading& heading) {
   return end == std::string::npos || section.find_first_not_of(" \t\r\n", end) == std::string::npos;
 }
 
+// A note that has sections for weeks, "第3周 …" or "Week 3 …", and none for this one.
+bool is_unwritten(const Note& note, int week) {
+  bool other = false;
+  for (const Heading& h : note.headings) {
+    int number = 0;
+    if (std::sscanf(h.text.c_str(), "第%d周", &number) != 1 && std::sscanf(h.text.c_str(), "第 %d 周", &number) != 1 &&
+        std::sscanf(h.text.c_str(), "Week %d", &number) != 1)
+      continue;
+    if (number == week) return false;
+    other = true;
+  }
+  return other;
+}
+
 class Checker {
  public:
   Checker(const Lessons& lessons, const Plan& plan) : course_(lessons.places().course), plan_(plan) {}
@@ -50,7 +65,9 @@ class Checker {
     if (hash == std::string::npos) return;
     const Note& note = notes_.read(file);
     const Heading* heading = note.find(row.link.substr(hash + 1));
-    if (!heading)
+    if (!heading && is_unwritten(note, row.week))
+      add(report.open, where, fmt::format("week {} is not in {} yet", row.week, row.link.substr(0, hash)));
+    else if (!heading)
       add(report.problems, where, no_anchor(note, file, row.link.substr(hash + 1)));
     else if (is_empty(note, *heading))
       add(report.open, where, fmt::format("{} has a heading only", row.link));

@@ -98,7 +98,10 @@ int Lessons::run_program(const Program& program, const RunOptions& options) cons
   if (options.quick) command.push_back("--quick");
   const bool elsewhere = std::any_of(options.arguments.begin(), options.arguments.end(),
                                      [](const std::string& a) { return a.starts_with("--out"); });
-  if (!elsewhere) command.insert(command.end(), {"--out", fs::absolute(program.results).string()});
+  // An experiment must not overwrite what a check-in looks at.
+  const fs::path out =
+      is_experiment(options.arguments) ? places_.build / "course/experiments" / program.place : program.results;
+  if (!elsewhere) command.insert(command.end(), {"--out", fs::absolute(out).string()});
   command.insert(command.end(), options.arguments.begin(), options.arguments.end());
   return run_process(
              command,
@@ -130,7 +133,7 @@ RunOutcome Lessons::run(Day day, const RunOptions& options) const {
   for (const Program& program : all) {
     const bool built = build(program, options) == 0;
     outcome.exit_code = built ? 0 : 1;
-    if (built) fs::remove(program.results / "result.json");  // an old one must not look like this run's
+    if (built && !experiment) fs::remove(program.results / "result.json");  // an old one must not look like this run's
     if (built) outcome.exit_code = run_program(program, options);
     if (outcome.exit_code == 0) continue;
     outcome.passed = false;

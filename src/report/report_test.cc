@@ -223,6 +223,7 @@ TEST(Tables, AlignChineseAndNumbers) {
   EXPECT_EQ(table.markdown(), "| 名字 | n |\n|---|--:|\n| ab | 5 |\n| 特征值 | 12 |\n");
   EXPECT_THROW(table.row({"short"}), ApiError);
   EXPECT_EQ(terminal_width("a中é"), 4u);
+  EXPECT_EQ(terminal_width("✅❌🔄×"), 7u);
 }
 
 Figure sample() {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <glib.h>
+
 #include "base/error.h"
 
 namespace sedum::report {
@@ -17,13 +19,6 @@ uint32_t next_code_point(std::string_view text, size_t& at) {
   for (int i = 1; i <= more; ++i) code = code << 6 | (byte(at + size_t(i)) & 0x3F);
   at += size_t(more) + 1;
   return code;
-}
-
-// Unicode's East Asian Width W and F, by block.
-bool wide(uint32_t c) {
-  return (c >= 0x1100 && c <= 0x115F) || (c >= 0x2E80 && c <= 0xA4CF && c != 0x303F) || (c >= 0xAC00 && c <= 0xD7A3) ||
-         (c >= 0xF900 && c <= 0xFAFF) || (c >= 0xFE30 && c <= 0xFE6F) || (c >= 0xFF00 && c <= 0xFF60) ||
-         (c >= 0xFFE0 && c <= 0xFFE6) || (c >= 0x1F300 && c <= 0x1F64F) || (c >= 0x20000 && c <= 0x3FFFD);
 }
 
 std::string padded(const std::string& text, size_t width, bool right) {
@@ -44,7 +39,7 @@ size_t terminal_width(std::string_view text) {
   for (size_t at = 0; at < text.size();) {
     const uint32_t c = next_code_point(text, at);
     const bool combines = (c >= 0x0300 && c <= 0x036F) || c == 0x200D || (c >= 0xFE00 && c <= 0xFE0F);
-    width += combines ? 0 : wide(c) ? 2 : 1;
+    width += combines ? 0 : g_unichar_iswide(c) ? 2 : 1;
   }
   return width;
 }
