@@ -11,6 +11,7 @@
 #include "cli/common.h"
 #include "eval/perplexity.h"
 #include "model/checkpoint/export.h"
+#include "model/checkpoint/gguf_adapter.h"
 
 namespace sedum::cli {
 namespace {
@@ -86,11 +87,12 @@ SEDUM_COMMAND(merge) {
 
 SEDUM_COMMAND(convert) {
   struct Options {
-    std::string model, out, type = "f16", format;
+    std::string model, out, adapter, type = "f16", format;
   };
   auto o = std::make_shared<Options>();
   app.add_option("-m,--model", o->model, "the model")->required();
   app.add_option("--out", o->out, "NAME.gguf, or a folder for safetensors")->required();
+  app.add_option("--adapter", o->adapter, "write this adapter of the model alone, as NAME.gguf for llama.cpp's --lora");
   app.add_option("--format", o->format, "gguf or safetensors; default: by the name of --out")
       ->check(CLI::IsMember({"gguf", "safetensors"}));
   app.add_option("--type", o->type, "how matrices are stored: f32, f16, bf16, q8_0 …")->capture_default_str();
@@ -101,6 +103,10 @@ SEDUM_COMMAND(convert) {
       throw Error("--out " + o->out + " does not end in .gguf", "add it");
     if (o->format == "safetensors" && std::filesystem::path(o->out).extension() == ".gguf")
       throw Error("--out " + o->out + " ends in .gguf", "give a folder's name");
-    write_model(o->out, checkpoint, o->type, stored_values(checkpoint));
+    if (o->adapter.empty()) return write_model(o->out, checkpoint, o->type, stored_values(checkpoint));
+    if (std::filesystem::path(o->out).extension() != ".gguf")
+      throw Error("--out " + o->out + " does not end in .gguf", "adapters are converted to GGUF only");
+    Runtime runtime(1);
+    write_gguf_adapter(o->out, checkpoint, read_adapter(o->adapter, runtime.arena));
   };
 }

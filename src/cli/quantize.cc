@@ -31,7 +31,7 @@ struct Options {
 };
 
 bool is_folder_type(const std::string& type) {
-  return type == "gptq" || type == "rtn" || type == "nf4" || type == "int8";
+  return type == "gptq" || type == "awq" || type == "rtn" || type == "nf4" || type == "int8";
 }
 
 Calibration calibration_of(const Options& o, const Checkpoint& checkpoint) {
@@ -111,7 +111,7 @@ void print_report(const Options& o, Runtime& runtime, const fs::path& original, 
 }
 
 void quantize(Options& o) {
-  o.gptq.symmetric = !o.asymmetric;
+  o.gptq.symmetric = !o.asymmetric, o.gptq.awq = o.type == "awq";
   if (o.report && o.text.empty())
     throw UsageError("--report needs --text FILE", "give a text that was not used for calibration");
   Runtime runtime(o.threads);
@@ -134,10 +134,10 @@ void quantize(Options& o) {
 SEDUM_COMMAND(quantize) {
   auto o = std::make_shared<Options>();
   app.add_option("-m,--model", o->model, "the model")->required();
-  app.add_option("--out", o->out, "NAME.gguf, or a folder for gptq, rtn, nf4 and int8")->required();
-  app.add_option(
-         "--type", o->type,
-         "f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q4_K_S q4_K_M q5_K_S q5_K_M q6_K (GGUF); gptq rtn nf4 int8 (folders)")
+  app.add_option("--out", o->out, "NAME.gguf, or a folder for gptq, awq, rtn, nf4 and int8")->required();
+  app.add_option("--type", o->type,
+                 "f32 f16 bf16 q8_0 q4_0 q4_1 q5_0 q5_1 q4_K_S q4_K_M q5_K_S q5_K_M q6_K (GGUF); gptq awq rtn nf4 int8 "
+                 "(folders)")
       ->required();
   app.add_option("--calibration", o->calibration, "a text (or JSONL) that the quantiser looks at");
   app.add_option("--calibration-windows", o->rows.max_windows, "windows of it at most")

@@ -23,6 +23,7 @@ struct GptqOptions {
   bool symmetric = true;       // zero point in the middle
   bool desc_act = false;       // columns in order of their activations' size, largest first ("act-order")
   double damp_percent = 0.01;  // of the mean diagonal, added to the diagonal
+  bool awq = false;            // rounding after activation-aware scaling (awq.h) instead of GPTQ
 };
 
 // Integers with a scale and a zero point for each group of columns of each row.

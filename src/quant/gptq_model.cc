@@ -1,6 +1,8 @@
 #include "quant/gptq_model.h"
 
 #include <chrono>
+#include <cmath>
+#include <map>
 #include <optional>
 
 #include <fmt/format.h>
@@ -12,6 +14,7 @@
 #include "formats/safetensors.h"
 #include "model/checkpoint/export.h"
 #include "model/checkpoint/quantised.h"
+#include "quant/awq.h"
 #include "quant/quantised_folder.h"
 
 namespace sedum {
@@ -23,9 +26,9 @@ std::string describe(const Checkpoint& checkpoint, const Calibration& rows, cons
   uint64_t hash = 14695981039346656037u;  // FNV-1a
   for (const auto& window : rows.windows)
     for (const int32_t id : window) hash = (hash ^ uint32_t(id)) * 1099511628211u;
-  return fmt::format("{} bits {} group {} sym {} desc_act {} damp {} rows {:016x}\n",
-                     fs::weakly_canonical(checkpoint.path()).string(), o.bits, o.group_size, o.symmetric, o.desc_act,
-                     o.damp_percent, hash);
+  return fmt::format("{} bits {} group {} sym {}{} desc_act {} damp {} rows {:016x}\n",
+                     fs::weakly_canonical(checkpoint.path()).string(), o.bits, o.group_size, o.symmetric,
+                     o.awq ? " awq" : "", o.desc_act, o.damp_percent, hash);
 }
 
 class Parts {
@@ -49,6 +52,38 @@ std::vector<float> layer_weights(const Checkpoint& checkpoint, const std::string
   return stored_values(checkpoint)(layer + ".weight");
 }
 
+// The layers that share what a norm gives, and that norm: a scaling of its results can be folded into its weights.
+struct NormGroup {
+  std::string norm;
+  std::vector<std::string> layers;
+};
+NormGroup group_of(const std::string& layer) {
+  const size_t dot = layer.rfind('.', layer.rfind('.') - 1);  // before "self_attn.q_proj"
+  const std::string at = layer.substr(0, dot + 1), part = layer.substr(dot + 1);
+  if (part == "self_attn.q_proj" || part == "self_attn.k_proj" || part == "self_attn.v_proj")
+    return {at + "input_layernorm", {at + "self_attn.q_proj", at + "self_attn.k_proj", at + "self_attn.v_proj"}};
+  if (part == "mlp.gate_proj" || part == "mlp.up_proj")
+    return {at + "post_attention_layernorm", {at + "mlp.gate_proj", at + "mlp.up_proj"}};
+  return {};
+}
+
+// A norm's results are multiplied by its weights in these, and go nowhere else.
+void check_awq(const ModelConfig& config) {
+  for (const char* known : {"llama", "mistral", "qwen2", "qwen3"})
+    if (config.model_type == known) return;
+  throw Error("activation-aware scaling of a " + config.model_type + " model is not known here", "choose --type gptq");
+}
+
+std::vector<float> column_magnitudes(const Tensor& x) {
+  const int64_t rows = x.shape().rows(), cols = x.size(-1);
+  std::vector<double> sums(static_cast<size_t>(cols));
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c) sums[size_t(c)] += std::abs(x.data<float>()[r * cols + c]);
+  std::vector<float> means(sums.size());
+  for (size_t c = 0; c < means.size(); ++c) means[c] = float(sums[c] / double(rows));
+  return means;
+}
+
 // What all layers of one pass share.
 struct Pass {
   Runtime& runtime;
@@ -60,16 +95,58 @@ struct Pass {
   Tensor last_input;  // q, k and v see the same rows: one Hessian for all three
   std::optional<HessianFactor> last_factor;
 
-  const HessianFactor& factor_of(const Tensor& x) {
-    if (last_factor && last_input.raw() == x.raw() && last_input.shape() == x.shape()) return *last_factor;
-    last_factor.reset();
+  std::map<std::string, std::vector<float>> scales;  // AWQ: by the norm's name
+
+  std::vector<float> hessian_of(const Tensor& x) const {
     const int64_t k = x.size(-1);
     std::vector<float> hessian(size_t(k * k));
     product_tn(runtime.pool, Compute::kF32, ops::matrix(x), ops::matrix(x),
                {DType::kF32, hessian.data(), k, k, size_t(k) * 4});
+    return hessian;
+  }
+
+  const HessianFactor& factor_of(const Tensor& x) {
+    if (last_factor && last_input.raw() == x.raw() && last_input.shape() == x.shape()) return *last_factor;
+    last_factor.reset();
+    const int64_t k = x.size(-1);
+    std::vector<float> hessian = hessian_of(x);
     last_input = x;
     last_factor.emplace(runtime.pool, std::move(hessian), k, options);
     return *last_factor;
+  }
+
+  // By which the columns of a layer are multiplied before they are rounded; null where nothing stands before it that could take that over.
+  const std::vector<float>* scales_of(const std::string& layer, const Tensor& x) {
+    const NormGroup group = group_of(layer);
+    if (!options.awq || group.norm.empty()) return nullptr;
+    const auto found = scales.find(group.norm);
+    if (found != scales.end()) return &found->second;
+    const fs::path file = parts.of(group.norm);
+    std::vector<float>& s = scales[group.norm];
+    if (fs::exists(file)) {
+      const SafetensorsFile stored(file);
+      const StoredTensor& t = stored.get("scales");
+      if (t.dtype != DType::kF32 || t.bytes != size_t(x.size(-1)) * 4)
+        throw Error(file.string() + " is damaged", "remove it");
+      s.assign(static_cast<const float*>(t.data), static_cast<const float*>(t.data) + x.size(-1));
+      return &s;
+    }
+    std::vector<AwqWeights> weights;
+    for (const std::string& each : group.layers)
+      weights.push_back({layer_weights(checkpoint, each), checkpoint.tensor(each + ".weight").shape()[0]});
+    s = awq_scales(runtime.pool, weights, x.size(-1), hessian_of(x), column_magnitudes(x), options).s;
+    SafetensorsWriter out(file);
+    out.add("scales", DType::kF32, {x.size(-1)}, producer_of(s.data(), s.size() * 4));
+    out.finish();
+    return &s;
+  }
+
+  GroupQuantised compute(const std::string& layer, const Shape& shape, const Tensor& x) {
+    std::vector<float> w = layer_weights(checkpoint, layer);
+    if (!options.awq) return gptq(runtime.pool, w, shape[0], shape[1], factor_of(x), options);
+    if (const std::vector<float>* s = scales_of(layer, x))
+      for (size_t i = 0; i < w.size(); ++i) w[i] *= (*s)[i % s->size()];
+    return round_to_nearest(runtime.pool, w, shape[0], shape[1], options);
   }
 
   // The layer's quantised matrix as its file holds it.
@@ -80,8 +157,7 @@ struct Pass {
       ++report.resumed;
     } else {
       check_gptq_shape(layer, shape, options);
-      write_gptq_layer(file, layer,
-                       gptq(runtime.pool, layer_weights(checkpoint, layer), shape[0], shape[1], factor_of(x), options));
+      write_gptq_layer(file, layer, compute(layer, shape, x));
     }
     ++report.layers, progress.advance(1);
     const SafetensorsFile stored(file);
@@ -94,13 +170,21 @@ struct Pass {
   }
 };
 
+// What the norm will give once the scaling is folded into it.
+Variable divided(Context& ctx, const Tensor& x, const std::vector<float>& scales) {
+  Tensor y = ctx.empty(DType::kF32, x.shape());
+  for (int64_t i = 0; i < x.count(); ++i) y.data<float>()[i] = x.data<float>()[i] / scales[size_t(i) % scales.size()];
+  return Variable(std::move(y));
+}
+
 class QuantisingLinear : public Linear {
  public:
   QuantisingLinear(std::string name, int64_t out_features, int64_t in_features, Variable bias, Pass& pass)
       : name_(std::move(name)), out_(out_features), in_(in_features), bias_(std::move(bias)), pass_(pass) {}
   Variable forward(Context& ctx, const Variable& x) const override {
     const ops::Weight weight{Variable(pass_.quantised(name_, x.value())), nullptr};
-    return ops::linear(ctx, x, weight, bias_.defined() ? &bias_ : nullptr);
+    const std::vector<float>* scales = pass_.scales_of(name_, x.value());
+    return ops::linear(ctx, scales ? divided(ctx, x.value(), *scales) : x, weight, bias_.defined() ? &bias_ : nullptr);
   }
   int64_t in_features() const override { return in_; }
   int64_t out_features() const override { return out_; }
@@ -144,7 +228,8 @@ GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const C
                          const GptqOptions& options, const fs::path& out) {
   const auto begin = std::chrono::steady_clock::now();
   const Parts parts(out, describe(checkpoint, rows, options));
-  Pass pass{runtime, checkpoint, options, parts, {}, Progress("layers", linear_layers(checkpoint).size()), {}, {}};
+  Pass pass{runtime, checkpoint, options, parts, {}, Progress("layers", linear_layers(checkpoint).size()), {}, {}, {}};
+  if (options.awq) check_awq(checkpoint.config());
   {
     CheckpointFactory base(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena);
     QuantisingFactory factory(base, pass);
@@ -154,7 +239,13 @@ GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const C
     ctx.tape = &tape;
     model->hidden_states(ctx, Batch::of_sequences(rows.windows));
   }
-  write_gptq_folder(out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); });
+  write_gptq_folder(
+      out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); },
+      [&](const std::string& name, std::vector<float>& values) {
+        const auto found = pass.scales.find(name.substr(0, name.rfind('.')));
+        if (found != pass.scales.end())
+          for (size_t i = 0; i < values.size(); ++i) values[i] /= found->second[i];
+      });
   parts.remove();
   pass.report.seconds = since(begin);
   return pass.report;

@@ -49,21 +49,25 @@ bool valid(const std::vector<float>& values) {
 }  // namespace
 
 ImportanceMatrix ImportanceMatrix::read(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  return parse(file.bytes(), path.string());
+}
+
+ImportanceMatrix ImportanceMatrix::parse(std::span<const std::byte> bytes, const std::string& label) {
   ImportanceMatrix m;
   const auto put = [&](const std::string& name, std::vector<float> means, double count) {
-    if (!valid(means)) throw Error(path.string() + ": " + printable(name) + " holds what is no mean square", kMend);
+    if (!valid(means)) throw Error(label + ": " + printable(name) + " holds what is no mean square", kMend);
     m.entries_[name] = {{}, count, std::move(means)};
   };
-  const MappedFile file(path);
-  if (file.bytes().size() >= 4 && std::memcmp(file.bytes().data(), "GGUF", 4) == 0) {
-    const GgufFile gguf(path);
+  if (bytes.size() >= 4 && std::memcmp(bytes.data(), "GGUF", 4) == 0) {
+    const GgufFile gguf(bytes, label);
     for (const std::string& name : gguf.names()) {
       if (!name.ends_with(kSums)) continue;
       const std::string stem = name.substr(0, name.size() - std::strlen(kSums));
       const StoredTensor& sums = gguf.get(name);
       const StoredTensor* counts = gguf.find(stem + kCounts);
       if (sums.dtype != DType::kF32 || !counts || counts->dtype != DType::kF32 || counts->bytes < 4)
-        throw Error(path.string() + ": " + printable(name) + " has no counts", kMend);
+        throw Error(label + ": " + printable(name) + " has no counts", kMend);
       const auto* values = static_cast<const float*>(sums.data);
       const float count = *static_cast<const float*>(counts->data);
       std::vector<float> means(values, values + sums.bytes / 4);
@@ -71,7 +75,7 @@ ImportanceMatrix ImportanceMatrix::read(const std::filesystem::path& path) {
       put(stem, std::move(means), double(count));
     }
   } else {
-    Cursor in(file.bytes(), path.string());
+    Cursor in(bytes, label);
     const int32_t entries = in.count(1 << 20);
     for (int32_t i = 0; i < entries; ++i) {
       const int32_t length = in.count(4096);
@@ -84,7 +88,7 @@ ImportanceMatrix ImportanceMatrix::read(const std::filesystem::path& path) {
       put(name, std::move(means), double(calls));
     }
   }
-  if (m.entries_.empty()) throw Error(path.string() + " holds no importance of any tensor", kMend);
+  if (m.entries_.empty()) throw Error(label + " holds no importance of any tensor", kMend);
   return m;
 }
 

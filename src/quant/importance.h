@@ -11,6 +11,7 @@
 
 #include <filesystem>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,7 @@ namespace sedum {
 class ImportanceMatrix {
  public:
   static ImportanceMatrix read(const std::filesystem::path& path);
+  static ImportanceMatrix parse(std::span<const std::byte> bytes, const std::string& label);  // 8-byte aligned
   void write(const std::filesystem::path& path) const;
   const std::vector<float>* find(const std::string& gguf_name) const;
   size_t size() const { return entries_.size(); }

@@ -30,14 +30,16 @@ void give(const ByteSink& sink, const std::vector<T>& values) {
 }
 
 // All that is not a linear layer's matrix.
-void add_plain(SafetensorsWriter& out, const Checkpoint& checkpoint, const std::vector<std::string>& layers) {
+void add_plain(SafetensorsWriter& out, const Checkpoint& checkpoint, const std::vector<std::string>& layers,
+               const TensorAdjuster& adjust = nullptr) {
   for (const std::string& name : checkpoint.tensor_names()) {
     const bool linear =
         name.ends_with(".weight") && std::binary_search(layers.begin(), layers.end(), name.substr(0, name.size() - 7));
     if (linear) continue;
     const Shape shape = checkpoint.tensor(name).shape();
-    out.add(name, DType::kF16, sizes(shape), [&checkpoint, name](const ByteSink& sink) {
-      const std::vector<float> values = stored_values(checkpoint)(name);
+    out.add(name, DType::kF16, sizes(shape), [&checkpoint, name, adjust](const ByteSink& sink) {
+      std::vector<float> values = stored_values(checkpoint)(name);
+      if (adjust) adjust(name, values);
       std::vector<uint16_t> halves(values.size());
       for (size_t i = 0; i < values.size(); ++i) halves[i] = f32_to_f16(values[i]);
       give(sink, halves);
@@ -146,7 +148,7 @@ void write_gptq_layer(const fs::path& path, const std::string& layer, const Grou
 }
 
 void write_gptq_folder(const fs::path& folder, const Checkpoint& checkpoint, const GptqOptions& options,
-                       const std::function<fs::path(const std::string& layer)>& part_of) {
+                       const std::function<fs::path(const std::string& layer)>& part_of, const TensorAdjuster& adjust) {
   fs::create_directories(folder);
   const std::vector<std::string> layers = sorted_layers(checkpoint);
   SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
@@ -155,7 +157,7 @@ void write_gptq_folder(const fs::path& folder, const Checkpoint& checkpoint, con
     parts.push_back(std::make_unique<SafetensorsFile>(part_of(layer)));
     for (const std::string& name : parts.back()->names()) out.add(parts.back()->get(name));
   }
-  add_plain(out, checkpoint, layers);
+  add_plain(out, checkpoint, layers, adjust);
   out.finish();
   const Json quantisation = {{"quant_method", "gptq"},           {"bits", options.bits},
                              {"group_size", options.group_size}, {"desc_act", options.desc_act},

@@ -1,0 +1,84 @@
+#include "model/checkpoint/gguf_adapter.h"
+
+#include <cmath>
+
+#include <gmock/gmock.h>
+
+#include "base/random.h"
+#include "formats/gguf.h"
+#include "model/checkpoint/merge.h"
+#include "model/model_testing.h"
+
+namespace sedum {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::ScratchFolder;
+using testing::tiny_model;
+
+StoredAdapter random_adapter(const Checkpoint& base, Arena& arena) {
+  StoredAdapter adapter;
+  adapter.config = {.r = 3, .lora_alpha = 5, .target_modules = {"all-linear"}};
+  const Random random(9, Purpose::kTest);
+  uint64_t n = 0;
+  const auto matrix = [&](int64_t rows, int64_t cols) {
+    Tensor t = Tensor::empty(arena, DType::kF32, {rows, cols});
+    for (int64_t i = 0; i < t.count(); ++i) t.data<float>()[i] = 0.1f * random.normal(n++);
+    return t;
+  };
+  for (const char* part : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "mlp.down_proj"}) {
+    const std::string stem = std::string("model.layers.1.") + part;
+    const Shape shape = base.tensor(stem + ".weight").shape();
+    adapter.weights[peft_name(stem, 'A')] = matrix(3, shape[1]);
+    adapter.weights[peft_name(stem, 'B')] = matrix(shape[0], 3);
+  }
+  return adapter;
+}
+
+// In GGUF's own order: base + alpha / r · B · A is what a merge writes.
+TEST(GgufAdapter, AddsUpToTheMergedModel) {
+  for (const char* name : {"llama", "qwen2"}) {
+    const ScratchFolder scratch;
+    Runtime runtime(1);
+    const Checkpoint base = Checkpoint::open(tiny_model(name));
+    const StoredAdapter adapter = random_adapter(base, runtime.arena);
+    write_gguf_adapter(scratch / "adapter.gguf", base, adapter);
+    write_gguf(scratch / "base.gguf", base, DType::kF32, stored_values(base));
+    write_gguf(scratch / "merged.gguf", base, DType::kF32, merged_values(base, adapter, runtime));
+    const GgufFile lora(scratch / "adapter.gguf"), plain(scratch / "base.gguf"), merged(scratch / "merged.gguf");
+    EXPECT_EQ(lora.get<std::string>("general.type"), "adapter");
+    EXPECT_EQ(lora.get<std::string>("adapter.type"), "lora");
+    EXPECT_EQ(lora.get<float>("adapter.lora.alpha"), 5);
+    EXPECT_EQ(lora.names().size(), 8u);
+    for (const std::string& tensor : plain.names()) {
+      const StoredTensor &w = plain.get(tensor), &want = merged.get(tensor);
+      const StoredTensor *a = lora.find(tensor + ".lora_a"), *b = lora.find(tensor + ".lora_b");
+      const auto at = [](const StoredTensor& t, int64_t i) { return static_cast<const float*>(t.data)[i]; };
+      const int64_t cols = w.shape.back(), count = int64_t(w.bytes / 4);
+      for (int64_t i = 0; i < count; ++i) {
+        double sum = at(w, i);
+        for (int64_t r = 0; a && r < 3; ++r) sum += 5.0 / 3 * at(*b, i / cols * 3 + r) * at(*a, r * cols + i % cols);
+        ASSERT_NEAR(sum, at(want, i), 1e-6) << tensor << " " << i;
+      }
+    }
+  }
+}
+
+TEST(GgufAdapter, RefusesWhatItCannotHold) {
+  const ScratchFolder scratch;
+  Runtime runtime(1);
+  const Checkpoint base = Checkpoint::open(tiny_model());
+  StoredAdapter adapter = random_adapter(base, runtime.arena);
+  adapter.weights["base_model.model.lm_head.modules_to_save.weight"] =
+      Tensor::zeros(runtime.arena, DType::kF32, {2, 2});
+  EXPECT_THAT(testing::problem_of([&] { write_gguf_adapter(scratch / "a.gguf", base, adapter); }),
+              HasSubstr("lm_head"));
+  adapter = random_adapter(base, runtime.arena);
+  adapter.config.r = 4;
+  EXPECT_THAT(testing::problem_of([&] { write_gguf_adapter(scratch / "a.gguf", base, adapter); }),
+              HasSubstr("do not fit"));
+  EXPECT_TRUE(std::filesystem::is_empty(scratch.path()));
+}
+
+}  // namespace
+}  // namespace sedum
