@@ -69,6 +69,9 @@ def main():
         model = gptq_model(args.folder, config)
     else:
         model = transformers.AutoModelForCausalLM.from_pretrained(args.folder, dtype=torch.float32, device_map="cpu")
+        for module in model.modules():  # products in f32, whatever config.json says: what is compared are the weights
+            if hasattr(module, "compute_dtype"):
+                module.compute_dtype, module.compute_type_is_set = torch.float32, True
     kinds = {type(m).__name__ for m in model.modules() if "Linear" in type(m).__name__}
     with torch.inference_mode():
         theirs = model(ids).logits.float().numpy()
