@@ -1,7 +1,6 @@
 #include "train/config.h"
 
 #include <cmath>
-#include <functional>
 #include <map>
 
 #include <nlohmann/json.hpp>
@@ -9,60 +8,13 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "train/config_key.h"
 
 namespace sedum {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
-// One key: how it is read from YAML and how it is written back.
-struct Key {
-  std::function<void(const YAML::Node&)> read;
-  std::function<Json()> write;
-};
-
-template <class T>
-T scalar(const YAML::Node& node) {
-  if (!node.IsScalar()) throw YAML::BadConversion(node.Mark());
-  return node.as<T>();
-}
-
-template <class T>
-Key plain(T& value) {
-  return {[&value](const YAML::Node& node) { value = scalar<T>(node); }, [&value] { return Json(value); }};
-}
-
-// A list, or one value.
-Key list(std::vector<std::string>& value) {
-  return {[&value](const YAML::Node& node) {
-            if (node.IsSequence())
-              value = node.as<std::vector<std::string>>();
-            else
-              value = {scalar<std::string>(node)};
-          },
-          [&value] { return Json(value); }};
-}
-
-template <class T>
-Key choice(T& value, const char* key, std::vector<std::pair<std::string, T>> choices) {
-  return {[&value, key, choices](const YAML::Node& node) {
-            const auto text = scalar<std::string>(node);
-            std::string all;
-            for (const auto& [name, meaning] : choices) {
-              if (text == name) return void(value = meaning);
-              all += (all.empty() ? "" : ", ") + name;
-            }
-            throw Error(std::string(key) + ": " + text + " is not known here", "choose one of " + all);
-          },
-          [&value, choices] {
-            for (const auto& [name, meaning] : choices)
-              if (value == meaning) return Json(name);
-            return Json();
-          }};
-}
-
 std::map<std::string, Key> keys_of(TrainConfig& c) {
-  return {
+  std::map<std::string, Key> keys = {
       {"stage", choice<std::string>(c.stage, "stage", {{"sft", "sft"}, {"pretrain", "pretrain"}})},
       {"finetuning_type",
        choice<std::string>(c.finetuning_type, "finetuning_type", {{"lora", "lora"}, {"full", "full"}})},
@@ -83,18 +35,6 @@ std::map<std::string, Key> keys_of(TrainConfig& c) {
       {"gradient_accumulation_steps", plain(c.gradient_accumulation_steps)},
       {"num_train_epochs", plain(c.num_train_epochs)},
       {"max_steps", plain(c.max_steps)},
-      {"learning_rate", plain(c.learning_rate)},
-      {"weight_decay", plain(c.weight_decay)},
-      {"max_grad_norm", plain(c.max_grad_norm)},
-      {"adam_beta1", plain(c.adam_beta1)},
-      {"adam_beta2", plain(c.adam_beta2)},
-      {"adam_epsilon", plain(c.adam_epsilon)},
-      {"lr_scheduler_type",
-       choice<Scheduler>(
-           c.lr_scheduler_type, "lr_scheduler_type",
-           {{"constant", Scheduler::kConstant}, {"linear", Scheduler::kLinear}, {"cosine", Scheduler::kCosine}})},
-      {"warmup_ratio", plain(c.warmup_ratio)},
-      {"warmup_steps", plain(c.warmup_steps)},
       {"r", plain(c.lora.r)},
       {"lora_alpha", plain(c.lora.lora_alpha)},
       {"target_modules", list(c.lora.target_modules)},
@@ -110,6 +50,8 @@ std::map<std::string, Key> keys_of(TrainConfig& c) {
       {"save_total_limit", plain(c.save_total_limit)},
       {"overwrite_output_dir", plain(c.overwrite_output_dir)},
   };
+  keys.merge(optimizer_keys(c));
+  return keys;
 }
 
 class Reader {
@@ -121,8 +63,8 @@ class Reader {
       throw Error(where_ + ": not a mapping of keys to values", "write lines such as `learning_rate: 2e-4`");
     for (const auto& entry : node) {
       const std::string key = prefix + entry.first.as<std::string>();
-      if (key == "data" && entry.second.IsMap())
-        read(entry.second, "data.");
+      if ((key == "data" || key == "lr_scheduler_kwargs") && entry.second.IsMap())
+        read(entry.second, key + ".");
       else
         set(key, entry.second,
             where_ + (entry.first.Mark().is_null() ? "" : ":" + std::to_string(entry.first.Mark().line + 1)));
@@ -176,18 +118,13 @@ void check(const TrainConfig& c, const std::string& where) {
   };
   positive(c.per_device_train_batch_size, "per_device_train_batch_size"),
       positive(c.gradient_accumulation_steps, "gradient_accumulation_steps");
-  positive(c.num_train_epochs, "num_train_epochs"), positive(c.learning_rate, "learning_rate"),
-      positive(c.cutoff_len, "cutoff_len");
+  positive(c.num_train_epochs, "num_train_epochs"), positive(c.cutoff_len, "cutoff_len");
   positive(c.logging_steps, "logging_steps"), positive(c.lora.lora_alpha, "lora_alpha"),
-      positive(double(c.lora.r), "r"), positive(c.adam_epsilon, "adam_epsilon");
-  require(c.max_steps >= 0 && c.save_steps >= 0 && c.eval_steps >= 0 && c.warmup_steps >= 0 && c.max_samples >= 0,
-          "steps cannot be negative");
-  require(c.warmup_ratio >= 0 && c.warmup_ratio <= 1, "warmup_ratio must be between 0 and 1");
+      positive(double(c.lora.r), "r");
+  require(c.max_steps >= 0 && c.save_steps >= 0 && c.eval_steps >= 0 && c.max_samples >= 0, "steps cannot be negative");
   require(c.eval_fraction >= 0 && c.eval_fraction < 1, "data.eval_fraction must be at least 0 and below 1");
-  require(c.weight_decay >= 0 && c.max_grad_norm >= 0, "weight_decay and max_grad_norm cannot be negative");
-  require(c.adam_beta1 >= 0 && c.adam_beta1 < 1 && c.adam_beta2 >= 0 && c.adam_beta2 < 1,
-          "adam_beta1 and adam_beta2 must be at least 0 and below 1");
   require(c.save_total_limit >= 1, "save_total_limit must be at least 1");
+  check_optimizer_keys(c, where);
   require(c.finetuning_type == "lora" || c.adapter_name_or_path.empty(),
           "adapter_name_or_path needs finetuning_type: lora", "merge the adapter first: `sedum merge`");
   require(c.finetuning_type != "full" || c.compute != Compute::kInt8, "compute: int8 multiplies a frozen base",

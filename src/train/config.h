@@ -11,10 +11,9 @@
 
 #include "compute/kernels/products.h"
 #include "model/adapters/lora.h"
+#include "train/optim/schedule.h"
 
 namespace sedum {
-
-enum class Scheduler { kConstant, kLinear, kCosine };
 
 struct TrainConfig {
   std::string stage = "sft";             // sft | pretrain
@@ -37,6 +36,7 @@ struct TrainConfig {
   Scheduler lr_scheduler_type = Scheduler::kCosine;
   double warmup_ratio = 0;
   int64_t warmup_steps = 0;  // above 0: instead of the ratio
+  SchedulerOptions lr_scheduler_kwargs;
 
   LoraConfig lora;  // r, lora_alpha, target_modules, use_rslora
 
@@ -52,6 +52,9 @@ struct TrainConfig {
   // The same configuration again as one JSON text: part of run.json, and what a resumed run must agree with.
   std::string canonical() const;
 };
+
+// The learning rates of a run of `total` steps. A warm-up given as a ratio is rounded up, as transformers does.
+Schedule schedule_of(const TrainConfig& config, int64_t total);
 
 TrainConfig parse_train_config(const std::string& yaml, const std::vector<std::string>& overrides,
                                const std::string& where);

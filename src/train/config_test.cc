@@ -40,7 +40,16 @@ TEST(TrainConfig, ValuesAreChecked) {
   EXPECT_NE(problem(std::string(kSmall) + "learning_rate: fast\n").find("r.yaml:4: the value of learning_rate"),
             std::string::npos);
   EXPECT_NE(problem(std::string(kSmall) + "learning_rate: -1\n").find("above 0"), std::string::npos);
-  EXPECT_NE(problem(std::string(kSmall) + "lr_scheduler_type: cosin\n").find("choose one of constant, linear, cosine"),
+  EXPECT_NE(problem(std::string(kSmall) + "lr_scheduler_type: cosin\n")
+                .find("choose one of constant, constant_with_warmup, linear, cosine"),
+            std::string::npos);
+  EXPECT_NE(
+      problem(std::string(kSmall) + "lr_scheduler_type: constant\nwarmup_ratio: 0.1\n").find("constant_with_warmup"),
+      std::string::npos);
+  EXPECT_NE(problem(std::string(kSmall) + "lr_scheduler_kwargs: {num_cycle: 2}\n")
+                .find("did you mean lr_scheduler_kwargs.num_cycles?"),
+            std::string::npos);
+  EXPECT_NE(problem(std::string(kSmall) + "lr_scheduler_type: warmup_stable_decay\n").find("num_decay_steps"),
             std::string::npos);
   EXPECT_NE(problem("output_dir: x\n").find("model_name_or_path is missing"), std::string::npos);
   EXPECT_NE(problem("a: [1\n").find("r.yaml:"), std::string::npos);

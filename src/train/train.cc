@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "train/log.h"
-#include "train/optim/schedule.h"
 #include "train/state.h"
 
 namespace sedum {
@@ -56,7 +55,8 @@ TrainResult train(const TrainConfig& config, Events& events) {
   RunLog log(run, state.step, events);
   log.start(config, trained, data, state.step);
 
-  const int64_t total = total_steps(config, data), warmup = warmup_steps(config, total);
+  const int64_t total = total_steps(config, data);
+  const Schedule schedule = schedule_of(config, total);
   TrainResult result{.steps = total, .eval_loss_before = log.eval_loss_before()};
   const auto evaluate = [&](int64_t step) {
     if (data.eval.empty()) return std::nan("");
@@ -85,7 +85,7 @@ TrainResult train(const TrainConfig& config, Events& events) {
     }
     const double norm = optimizer.gradient_norm(ctx);
     guard(loss, norm, step);
-    const float rate = learning_rate_at(config.lr_scheduler_type, config.learning_rate, step, warmup, total);
+    const float rate = schedule.at(step);
     optimizer.step(ctx, rate, clip_scale(norm, config.max_grad_norm), step);
     ++state.step, state.tokens += uint64_t(tokens);
     result.final_loss = loss;

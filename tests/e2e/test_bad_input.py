@@ -134,7 +134,7 @@ class Training(SedumTest):
 
     def test_values(self):
         self.refused("recipe.yaml", "max_steps", max_steps="many")
-        self.refused("lr_scheduler_type", "constant, linear, cosine", lr_scheduler_type="cosin")
+        self.refused("lr_scheduler_type", "constant, constant_with_warmup, linear, cosine", lr_scheduler_type="cosin")
         self.refused("learning_rate must be above 0", learning_rate=0)
         self.refused("no layer \"q_prj\"", "did you mean q_proj?", target_modules=["q_prj"])
 

@@ -1,0 +1,108 @@
+// Keys of the optimizer and its schedule.
+
+#include <cmath>
+
+#include "train/config_key.h"
+
+namespace sedum {
+namespace {
+
+Key ramp(RampType& value, const char* key) {
+  return choice<RampType>(
+      value, key, {{"linear", RampType::kLinear}, {"cosine", RampType::kCosine}, {"1-sqrt", RampType::kOneMinusSqrt}});
+}
+
+std::map<std::string, Key> schedule_keys(TrainConfig& c) {
+  SchedulerOptions& o = c.lr_scheduler_kwargs;
+  const std::string in = "lr_scheduler_kwargs.";
+  return {
+      {"learning_rate", plain(c.learning_rate)},
+      {"lr_scheduler_type", choice<Scheduler>(c.lr_scheduler_type, "lr_scheduler_type",
+                                              {{"constant", Scheduler::kConstant},
+                                               {"constant_with_warmup", Scheduler::kConstantWithWarmup},
+                                               {"linear", Scheduler::kLinear},
+                                               {"cosine", Scheduler::kCosine},
+                                               {"cosine_with_restarts", Scheduler::kCosineWithRestarts},
+                                               {"cosine_with_min_lr", Scheduler::kCosineWithMinLr},
+                                               {"polynomial", Scheduler::kPolynomial},
+                                               {"inverse_sqrt", Scheduler::kInverseSqrt},
+                                               {"warmup_stable_decay", Scheduler::kWarmupStableDecay}})},
+      {"warmup_ratio", plain(c.warmup_ratio)},
+      {"warmup_steps", plain(c.warmup_steps)},
+      {in + "num_cycles", optional(o.num_cycles)},
+      {in + "power", plain(o.power)},
+      {in + "lr_end", plain(o.lr_end)},
+      {in + "min_lr", plain(o.min_lr)},
+      {in + "min_lr_rate", plain(o.min_lr_rate)},
+      {in + "timescale", plain(o.timescale)},
+      {in + "num_decay_steps", plain(o.num_decay_steps)},
+      {in + "num_stable_steps", optional(o.num_stable_steps)},
+      {in + "warmup_type", ramp(o.warmup_type, "warmup_type")},
+      {in + "decay_type", ramp(o.decay_type, "decay_type")},
+      {in + "min_lr_ratio", plain(o.min_lr_ratio)},
+  };
+}
+
+class Requirements {
+ public:
+  explicit Requirements(const std::string& where) : where_(where) {}
+  void operator()(bool good, const std::string& problem, const std::string& mend = "") const {
+    if (!good) throw Error(where_ + ": " + problem, mend);
+  }
+
+ private:
+  const std::string& where_;
+};
+
+void check_schedule(const TrainConfig& c, const Requirements& require) {
+  const SchedulerOptions& o = c.lr_scheduler_kwargs;
+  require(std::isfinite(c.learning_rate) && c.learning_rate > 0, "learning_rate must be above 0");
+  require(c.warmup_steps >= 0 && o.num_decay_steps >= 0 && o.num_stable_steps.value_or(0) >= 0 && o.timescale >= 0,
+          "steps cannot be negative");
+  require(c.warmup_ratio >= 0 && c.warmup_ratio <= 1, "warmup_ratio must be between 0 and 1");
+  require(c.lr_scheduler_type != Scheduler::kConstant || (c.warmup_steps == 0 && c.warmup_ratio == 0),
+          "lr_scheduler_type: constant has no warm-up", "choose constant_with_warmup");
+  require(o.lr_end >= 0 && (c.lr_scheduler_type != Scheduler::kPolynomial || o.lr_end < double(c.learning_rate)),
+          "lr_scheduler_kwargs.lr_end must be at least 0 and below learning_rate");
+  require(std::isfinite(o.power) && o.power > 0, "lr_scheduler_kwargs.power must be above 0");
+  require(o.min_lr >= 0 && o.min_lr <= double(c.learning_rate) && o.min_lr_rate >= 0 && o.min_lr_rate <= 1 &&
+              o.min_lr_ratio >= 0 && o.min_lr_ratio <= 1,
+          "the least learning rate must be between 0 and the peak");
+  require(c.lr_scheduler_type != Scheduler::kCosineWithMinLr || o.min_lr > 0 || o.min_lr_rate > 0,
+          "cosine_with_min_lr needs a least learning rate", "give lr_scheduler_kwargs: {min_lr_rate: 0.1}");
+  require(c.lr_scheduler_type != Scheduler::kWarmupStableDecay || o.num_decay_steps > 0,
+          "warmup_stable_decay needs the length of its decay", "give lr_scheduler_kwargs: {num_decay_steps: 100}");
+  require(std::isfinite(o.num_cycles.value_or(0)) && o.num_cycles.value_or(0) >= 0,
+          "lr_scheduler_kwargs.num_cycles cannot be negative");
+}
+
+}  // namespace
+
+std::map<std::string, Key> optimizer_keys(TrainConfig& c) {
+  std::map<std::string, Key> keys = {
+      {"weight_decay", plain(c.weight_decay)}, {"max_grad_norm", plain(c.max_grad_norm)},
+      {"adam_beta1", plain(c.adam_beta1)},     {"adam_beta2", plain(c.adam_beta2)},
+      {"adam_epsilon", plain(c.adam_epsilon)},
+  };
+  keys.merge(schedule_keys(c));
+  return keys;
+}
+
+void check_optimizer_keys(const TrainConfig& c, const std::string& where) {
+  const Requirements require(where);
+  check_schedule(c, require);
+  require(std::isfinite(c.adam_epsilon) && c.adam_epsilon > 0, "adam_epsilon must be above 0");
+  require(c.weight_decay >= 0 && c.max_grad_norm >= 0, "weight_decay and max_grad_norm cannot be negative");
+  require(c.adam_beta1 >= 0 && c.adam_beta1 < 1 && c.adam_beta2 >= 0 && c.adam_beta2 < 1,
+          "adam_beta1 and adam_beta2 must be at least 0 and below 1");
+}
+
+Schedule schedule_of(const TrainConfig& c, int64_t total) {
+  return {.type = c.lr_scheduler_type,
+          .learning_rate = double(c.learning_rate),
+          .warmup = c.warmup_steps > 0 ? c.warmup_steps : int64_t(std::ceil(c.warmup_ratio * double(total))),
+          .total = total,
+          .options = c.lr_scheduler_kwargs};
+}
+
+}  // namespace sedum
