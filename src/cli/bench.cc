@@ -14,7 +14,7 @@
 #include "compute/kernels/machine.h"
 #include "compute/kernels/products_measure.h"
 #include "infer/paged_cache.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 #include "train/train.h"
 
 namespace sedum::cli {
@@ -85,7 +85,7 @@ void bench_train(const TrainBench& o) {
     parameters = lora.parameters();
   }
   Context ctx = runtime.context(compute);
-  AdamW optimizer(ctx, parameters, {});
+  const auto optimizer = make_optimizer(ctx, parameters, {});
   data::StepBatch batch;
   for (int s = 0; s < o.batch; ++s) {
     batch.segments.push_back({s * o.seq, o.seq});
@@ -104,8 +104,8 @@ void bench_train(const TrainBench& o) {
   for (int step = 0; step <= o.steps; ++step) {
     const auto start = Clock::now();
     loss = train_on(ctx, tape, *model, batch, double(batch.label_tokens), o.recompute);
-    const double norm = optimizer.gradient_norm(ctx);
-    optimizer.step(ctx, 1e-4f, clip_scale(norm, 1), step);
+    const double norm = optimizer->gradient_norm(ctx);
+    optimizer->step(ctx, 1e-4f, clip_scale(norm, 1), step);
     if (step) times.push_back(seconds_since(start));
   }
   const double step_s = median(times), tokens = double(o.batch) * o.seq,

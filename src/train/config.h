@@ -6,11 +6,13 @@
 // Unknown keys are refused with the nearest known one; values are checked before anything is loaded.
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "compute/kernels/products.h"
 #include "model/adapters/lora.h"
+#include "train/optim/optimizer.h"
 #include "train/optim/schedule.h"
 
 namespace sedum {
@@ -32,6 +34,11 @@ struct TrainConfig {
   int64_t max_steps = 0;  // 0: by epochs
 
   float learning_rate = 2e-4f, weight_decay = 0, max_grad_norm = 1;
+  OptimizerKind optim = OptimizerKind::kAdamW;
+  std::optional<float> momentum;  // of sgd (0) and muon (0.95)
+  std::optional<bool> nesterov;   // of sgd (false) and muon (true)
+  int ns_steps = 5;
+  MuonAdjustment adjust_lr_fn = MuonAdjustment::kMatchRmsAdamW;
   float adam_beta1 = 0.9f, adam_beta2 = 0.999f, adam_epsilon = 1e-8f;
   Scheduler lr_scheduler_type = Scheduler::kCosine;
   double warmup_ratio = 0;
@@ -53,7 +60,8 @@ struct TrainConfig {
   std::string canonical() const;
 };
 
-// The learning rates of a run of `total` steps. A warm-up given as a ratio is rounded up, as transformers does.
+// What make_optimizer is told. And the learning rates of a run of `total` steps. A warm-up given as a ratio is rounded up, as transformers does.
+OptimizerOptions optimizer_options(const TrainConfig& config);
 Schedule schedule_of(const TrainConfig& config, int64_t total);
 
 TrainConfig parse_train_config(const std::string& yaml, const std::vector<std::string>& overrides,

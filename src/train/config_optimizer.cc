@@ -80,8 +80,26 @@ void check_schedule(const TrainConfig& c, const Requirements& require) {
 
 std::map<std::string, Key> optimizer_keys(TrainConfig& c) {
   std::map<std::string, Key> keys = {
-      {"weight_decay", plain(c.weight_decay)}, {"max_grad_norm", plain(c.max_grad_norm)},
-      {"adam_beta1", plain(c.adam_beta1)},     {"adam_beta2", plain(c.adam_beta2)},
+      {"optim", choice<OptimizerKind>(c.optim, "optim",
+                                      {{"adamw", OptimizerKind::kAdamW},
+                                       {"adamw_torch", OptimizerKind::kAdamW},
+                                       {"adamw_torch_fused", OptimizerKind::kAdamW},
+                                       {"adamw_8bit", OptimizerKind::kAdamW8Bit},
+                                       {"adamw_bnb_8bit", OptimizerKind::kAdamW8Bit},
+                                       {"adam", OptimizerKind::kAdam},
+                                       {"sgd", OptimizerKind::kSgd},
+                                       {"adafactor", OptimizerKind::kAdafactor},
+                                       {"muon", OptimizerKind::kMuon}})},
+      {"momentum", optional(c.momentum)},
+      {"nesterov", optional(c.nesterov)},
+      {"ns_steps", plain(c.ns_steps)},
+      {"adjust_lr_fn", choice<MuonAdjustment>(c.adjust_lr_fn, "adjust_lr_fn",
+                                              {{"match_rms_adamw", MuonAdjustment::kMatchRmsAdamW},
+                                               {"original", MuonAdjustment::kOriginal}})},
+      {"weight_decay", plain(c.weight_decay)},
+      {"max_grad_norm", plain(c.max_grad_norm)},
+      {"adam_beta1", plain(c.adam_beta1)},
+      {"adam_beta2", plain(c.adam_beta2)},
       {"adam_epsilon", plain(c.adam_epsilon)},
   };
   keys.merge(schedule_keys(c));
@@ -95,6 +113,28 @@ void check_optimizer_keys(const TrainConfig& c, const std::string& where) {
   require(c.weight_decay >= 0 && c.max_grad_norm >= 0, "weight_decay and max_grad_norm cannot be negative");
   require(c.adam_beta1 >= 0 && c.adam_beta1 < 1 && c.adam_beta2 >= 0 && c.adam_beta2 < 1,
           "adam_beta1 and adam_beta2 must be at least 0 and below 1");
+  const bool has_momentum = c.optim == OptimizerKind::kSgd || c.optim == OptimizerKind::kMuon;
+  require(has_momentum || (!c.momentum && !c.nesterov), "momentum and nesterov are of optim: sgd and optim: muon",
+          "AdamW's are adam_beta1 and adam_beta2");
+  require(c.momentum.value_or(0) >= 0 && c.momentum.value_or(0) < 1, "momentum must be at least 0 and below 1");
+  require(c.optim != OptimizerKind::kSgd || !c.nesterov.value_or(false) || c.momentum.value_or(0) > 0,
+          "nesterov needs a momentum", "set momentum: 0.9");
+  require(c.ns_steps >= 1 && c.ns_steps < 100, "ns_steps must be between 1 and 99");
+}
+
+OptimizerOptions optimizer_options(const TrainConfig& c) {
+  return {.kind = c.optim,
+          .beta1 = c.adam_beta1,
+          .beta2 = c.adam_beta2,
+          .eps = c.adam_epsilon,
+          .weight_decay = c.weight_decay,
+          .momentum = c.momentum.value_or(0),
+          .nesterov = c.nesterov.value_or(false),
+          .muon_momentum = c.momentum.value_or(0.95f),
+          .muon_nesterov = c.nesterov.value_or(true),
+          .muon_steps = c.ns_steps,
+          .muon_adjustment = c.adjust_lr_fn,
+          .state_dtype = DType::kF32};
 }
 
 Schedule schedule_of(const TrainConfig& c, int64_t total) {

@@ -1,7 +1,7 @@
 #include "train/planner.h"
 
 #include "compute/kernels/working_memory.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 
 namespace sedum {
 namespace {
@@ -49,20 +49,20 @@ Plan plan(const TrainConfig& config) {
   WorkingMemory working(runtime.pool.size());
   Context ctx{.pool = &runtime.pool, .arena = &shapes, .compute = config.compute, .working = &working};
   const uint64_t weights = shapes.live_bytes();
-  AdamW optimizer(ctx, t.parameters, {});
+  const auto optimizer = make_optimizer(ctx, t.parameters, optimizer_options(config));
   const uint64_t states = shapes.live_bytes() - weights;
   Tape tape;
   for (int i = 0; i < 2; ++i) {  // the second step finds the arena as every later one does
     for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro)
       train_on(ctx, tape, *t.model, batch, 1, config.gradient_checkpointing);
-    optimizer.step(ctx, 0, 1, i);
+    optimizer->step(ctx, 0, 1, i);
   }
   const uint64_t parameters = bytes_of(t.parameters), rest = whole_pages(shapes.peak_bytes()) - weights - states;
   // What building and reading took for good: threads, rows put in order, tokenizer, samples.
   const uint64_t reading = memory_use().anonymous - std::min(before, memory_use().anonymous);
   result.memory = {{"trainable parameters (f32)", parameters},
                    {"frozen weights that are not read in place", weights - parameters},
-                   {"AdamW's two moments (f32)", states},
+                   {"states of the optimizer", states},
                    {"gradients and activations", rest},
                    {"frozen weights in int8, for both products", t.packed_bytes},
                    {"working memory of the kernels", working.bytes()},
@@ -71,7 +71,7 @@ Plan plan(const TrainConfig& config) {
   for (const PlanLine& line : result.memory) result.anonymous_bytes += line.bytes;
   for (const std::string& name : t.checkpoint.source().names())
     result.mapped_bytes += t.checkpoint.source().find(name)->bytes;
-  result.disk_bytes = 3 * parameters * uint64_t(config.save_total_limit + 1) + parameters;
+  result.disk_bytes = (parameters + states) * uint64_t(config.save_total_limit + 1) + parameters;
   // 6N for what is trained and multiplied; 4N where weights are frozen (no dW). Recomputation adds another forward, 2N.
   const ModelConfig& c = t.checkpoint.config();
   const double n = double(c.parameter_count()) - (c.tie_word_embeddings ? 0 : double(c.vocab_size * c.hidden_size));

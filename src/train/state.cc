@@ -37,9 +37,9 @@ std::vector<int64_t> sizes(const Shape& shape) {
   return v;
 }
 
-void load_tensor(const SafetensorsFile& file, const std::string& name, Tensor& to) {
+void load_tensor(const SafetensorsFile& file, const std::string& name, Tensor to) {
   const StoredTensor& stored = static_cast<const TensorSource&>(file).get(name);
-  if (stored.dtype != DType::kF32 || stored.shape != sizes(to.shape()))
+  if (stored.dtype != to.dtype() || stored.shape != sizes(to.shape()))
     throw Error(file.where() + ": " + name + " does not fit the model",
                 "set overwrite_output_dir: true to begin again");
   std::memcpy(to.raw(), stored.data, stored.bytes);
@@ -47,21 +47,17 @@ void load_tensor(const SafetensorsFile& file, const std::string& name, Tensor& t
 
 }  // namespace
 
-void save_state(const fs::path& folder, const RunState& state, const AdamW& optimizer) {
+void save_state(const fs::path& folder, const RunState& state, const Optimizer& optimizer) {
   const fs::path unfinished = folder.string() + kUnfinished;
   fs::remove_all(unfinished);
   fs::create_directories(unfinished);
   {
     SafetensorsWriter out(unfinished / "state.safetensors", {});
     const auto add = [&](const std::string& name, const Tensor& t) {
-      out.add(name, DType::kF32, sizes(t.shape()), [t](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
+      out.add(name, t.dtype(), sizes(t.shape()), [t](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
     };
-    for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
-      const Variable& p = optimizer.parameters()[i];
-      add("parameter." + p.name(), p.value());
-      add("first_moment." + p.name(), optimizer.first_moments()[i]);
-      add("second_moment." + p.name(), optimizer.second_moments()[i]);
-    }
+    for (const Variable& p : optimizer.parameters()) add("parameter." + p.name(), p.value());
+    for (const auto& [name, tensor] : optimizer.states()) add(name, tensor);
     out.finish();
   }
   const nlohmann::ordered_json document{{"version", kVersion},
@@ -75,7 +71,7 @@ void save_state(const fs::path& folder, const RunState& state, const AdamW& opti
   sync_folder(folder.parent_path());
 }
 
-std::optional<RunState> load_latest(const fs::path& run, AdamW& optimizer, const std::string& config) {
+std::optional<RunState> load_latest(const fs::path& run, Optimizer& optimizer, const std::string& config) {
   const auto all = checkpoints(run);
   if (all.empty()) return std::nullopt;
   const fs::path folder = all.back().second;
@@ -100,12 +96,8 @@ std::optional<RunState> load_latest(const fs::path& run, AdamW& optimizer, const
     throw Error(folder.string() + " belongs to a run with other settings",
                 "keep them to go on, choose another output_dir, or set overwrite_output_dir: true");
   const SafetensorsFile file(folder / "state.safetensors");
-  for (size_t i = 0; i < optimizer.parameters().size(); ++i) {
-    Variable p = optimizer.parameters()[i];
-    load_tensor(file, "parameter." + p.name(), p.value());
-    load_tensor(file, "first_moment." + p.name(), optimizer.first_moments()[i]);
-    load_tensor(file, "second_moment." + p.name(), optimizer.second_moments()[i]);
-  }
+  for (const Variable& p : optimizer.parameters()) load_tensor(file, "parameter." + p.name(), p.value());
+  for (const auto& [name, tensor] : optimizer.states()) load_tensor(file, name, tensor);
   return state;
 }
 

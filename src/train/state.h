@@ -4,14 +4,14 @@
 //   save_state(run / "checkpoint-120", {.step = 120, .config = canonical}, optimizer);   // a folder, there whole or not at all
 //   std::optional<RunState> state = load_latest(run, optimizer, canonical);
 //
-// A checkpoint holds parameters and both moments (f32) and the number of steps done. Order of data, random numbers and learning rate follow
+// A checkpoint holds parameters and the optimizer's states as they are stored, and the number of steps done. Order of data, random numbers and learning rate follow
 // from that number. The version and the world size are written so that later readers can tell.
 
 #include <filesystem>
 #include <optional>
 #include <string>
 
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 
 namespace sedum {
 
@@ -22,10 +22,10 @@ struct RunState {
   uint64_t tokens = 0;  // seen so far
 };
 
-void save_state(const std::filesystem::path& folder, const RunState& state, const AdamW& optimizer);
-// The newest checkpoint that is complete, loaded into the optimizer's parameters and moments; none: nothing changes. Error when it belongs to
+void save_state(const std::filesystem::path& folder, const RunState& state, const Optimizer& optimizer);
+// The newest checkpoint that is complete, loaded into the optimizer's parameters and states; none: nothing changes. Error when it belongs to
 // another configuration.
-std::optional<RunState> load_latest(const std::filesystem::path& run, AdamW& optimizer, const std::string& config);
+std::optional<RunState> load_latest(const std::filesystem::path& run, Optimizer& optimizer, const std::string& config);
 // Deletes all but the newest `keep` checkpoints, and what an interrupted save left.
 void rotate(const std::filesystem::path& run, int keep);
 

@@ -15,32 +15,30 @@ using testing::ScratchFolder;
 
 class State : public ::testing::Test {
  protected:
-  // Two parameters with moments of their own.
-  AdamW optimizer(float first) {
+  // Two parameters (one of a size that 8 bits are for), and states of any bits.
+  std::unique_ptr<Optimizer> optimizer(float first, OptimizerOptions options = {}) {
     std::vector<Variable> parameters;
-    for (const auto& [name, shape] : {std::pair{"w", Shape{3, 5}}, {"b", Shape{4}}}) {
+    for (const auto& [name, shape] : {std::pair{"w", Shape{70, 60}}, {"b", Shape{4}}}) {
       Tensor t = Tensor::empty(runtime_.arena, DType::kF32, shape);
       for (int64_t i = 0; i < t.count(); ++i) t.data<float>()[i] = first + 0.37f * float(i);
       parameters.push_back(Variable::parameter(t, name));
     }
     Context ctx = runtime_.context(Compute::kF32);
-    AdamW adam(ctx, parameters, {});
-    for (size_t p = 0; p < 2; ++p)
-      for (int64_t i = 0; i < parameters[p].value().count(); ++i) {
-        adam.first_moments()[p].data<float>()[i] = first * 2 + float(i);
-        adam.second_moments()[p].data<float>()[i] = first * 3 + float(i);
-      }
-    return adam;
+    auto made = make_optimizer(ctx, parameters, options);
+    for (auto& [name, tensor] : made->states()) {
+      auto* bytes = static_cast<uint8_t*>(tensor.raw());
+      for (size_t i = 0; i < tensor.bytes(); ++i) bytes[i] = uint8_t(size_t(first) * 7 + i * 13 + name.size());
+    }
+    return made;
   }
-  static std::vector<float> everything(AdamW& adam) {
-    std::vector<float> all;
-    const auto add = [&](const Tensor& t) { all.insert(all.end(), t.data<float>(), t.data<float>() + t.count()); };
-    for (const Variable& p : adam.parameters()) add(p.value());
-    for (const Tensor& t : adam.first_moments()) add(t);
-    for (const Tensor& t : adam.second_moments()) add(t);
+  static std::string everything(const Optimizer& optimizer) {
+    std::string all;
+    const auto add = [&](const Tensor& t) { all.append(static_cast<const char*>(t.raw()), t.bytes()); };
+    for (const Variable& p : optimizer.parameters()) add(p.value());
+    for (const auto& [name, tensor] : optimizer.states()) add(tensor);
     return all;
   }
-  void save(int64_t step, const AdamW& adam) {
+  void save(int64_t step, const Optimizer& adam) {
     save_state(run_ / ("checkpoint-" + std::to_string(step)),
                {.step = step, .config = "c", .tokens = uint64_t(step) * 10}, adam);
   }
@@ -49,7 +47,8 @@ class State : public ::testing::Test {
 };
 
 TEST_F(State, NothingThereIsNoState) {
-  AdamW adam = optimizer(1);
+  const auto made = optimizer(1);
+  Optimizer& adam = *made;
   const auto before = everything(adam);
   EXPECT_FALSE(load_latest(run_.path(), adam, "c"));
   EXPECT_FALSE(load_latest(run_ / "none", adam, "c"));
@@ -57,26 +56,33 @@ TEST_F(State, NothingThereIsNoState) {
 }
 
 TEST_F(State, WhatIsSavedIsLoaded) {
-  AdamW saved = optimizer(1), other = optimizer(50);
-  save(7, saved);
-  const auto state = load_latest(run_.path(), other, "c");
-  ASSERT_TRUE(state);
-  EXPECT_EQ(state->step, 7);
-  EXPECT_EQ(state->tokens, 70u);
-  EXPECT_EQ(state->world_size, 1);
-  EXPECT_EQ(everything(other), everything(saved));
+  for (const OptimizerKind kind : {OptimizerKind::kAdamW, OptimizerKind::kAdamW8Bit, OptimizerKind::kAdam,
+                                   OptimizerKind::kSgd, OptimizerKind::kAdafactor, OptimizerKind::kMuon})
+    for (const DType type : {DType::kF32, DType::kBF16}) {
+      const OptimizerOptions options{.kind = kind, .momentum = 0.9f, .state_dtype = type};
+      const auto saved = optimizer(1, options), other = optimizer(50, options);
+      EXPECT_NE(everything(*other), everything(*saved));
+      save(7, *saved);
+      const auto state = load_latest(run_.path(), *other, "c");
+      ASSERT_TRUE(state);
+      EXPECT_EQ(state->step, 7);
+      EXPECT_EQ(state->tokens, 70u);
+      EXPECT_EQ(state->world_size, 1);
+      EXPECT_EQ(everything(*other), everything(*saved)) << int(kind);
+    }
 }
 
 TEST_F(State, TheNewestCountsAsANumber) {
-  AdamW nine = optimizer(9), ten = optimizer(10), loaded = optimizer(0);
-  save(10, ten);
-  save(9, nine);
-  EXPECT_EQ(load_latest(run_.path(), loaded, "c")->step, 10);
-  EXPECT_EQ(everything(loaded), everything(ten));
+  const auto nine = optimizer(9), ten = optimizer(10), loaded = optimizer(0);
+  save(10, *ten);
+  save(9, *nine);
+  EXPECT_EQ(load_latest(run_.path(), *loaded, "c")->step, 10);
+  EXPECT_EQ(everything(*loaded), everything(*ten));
 }
 
 TEST_F(State, UnfinishedAndForeignFoldersAreNotRead) {
-  AdamW adam = optimizer(1);
+  const auto made = optimizer(1);
+  Optimizer& adam = *made;
   save(3, adam);
   fs::create_directories(run_ / "checkpoint-9.unfinished");
   fs::create_directories(run_ / "checkpoint-final");
@@ -85,7 +91,8 @@ TEST_F(State, UnfinishedAndForeignFoldersAreNotRead) {
 }
 
 TEST_F(State, RotateKeepsTheNewest) {
-  AdamW adam = optimizer(1);
+  const auto made = optimizer(1);
+  Optimizer& adam = *made;
   for (const int64_t step : {2, 4, 10}) save(step, adam);
   fs::create_directories(run_ / "checkpoint-12.unfinished");
   rotate(run_.path(), 2);
@@ -95,7 +102,8 @@ TEST_F(State, RotateKeepsTheNewest) {
 }
 
 TEST_F(State, WhatDoesNotFitIsRefused) {
-  AdamW adam = optimizer(1);
+  const auto made = optimizer(1);
+  Optimizer& adam = *made;
   save(5, adam);
   EXPECT_THAT(problem_of([&] { load_latest(run_.path(), adam, "other"); }), HasSubstr("other settings"));
   const fs::path json = run_ / "checkpoint-5" / "state.json";
@@ -114,11 +122,15 @@ TEST_F(State, WhatDoesNotFitIsRefused) {
 }
 
 TEST_F(State, AnotherModelsStateIsRefused) {
-  AdamW adam = optimizer(1);
+  const auto made = optimizer(1);
+  Optimizer& adam = *made;
   save(5, adam);
   Context ctx = runtime_.context(Compute::kF32);
-  AdamW larger(ctx, {Variable::parameter(Tensor::zeros(runtime_.arena, DType::kF32, {3, 6}), "w")}, {});
-  EXPECT_THAT(problem_of([&] { load_latest(run_.path(), larger, "c"); }), HasSubstr("w"));
+  const auto larger =
+      make_optimizer(ctx, {Variable::parameter(Tensor::zeros(runtime_.arena, DType::kF32, {3, 6}), "w")}, {});
+  EXPECT_THAT(problem_of([&] { load_latest(run_.path(), *larger, "c"); }), HasSubstr("parameter.w"));
+  const auto other = optimizer(1, {.kind = OptimizerKind::kAdafactor});
+  EXPECT_THAT(problem_of([&] { load_latest(run_.path(), *other, "c"); }), HasSubstr("column_means.w"));
 }
 
 }  // namespace

@@ -43,15 +43,11 @@ TrainResult train(const TrainConfig& config, Events& events) {
   const TrainData data = load_train_data(config, trained.checkpoint);
   Context ctx = runtime.context(config.compute);
   ctx.seed = config.seed;
-  AdamW optimizer(ctx, trained.parameters,
-                  {.beta1 = config.adam_beta1,
-                   .beta2 = config.adam_beta2,
-                   .eps = config.adam_epsilon,
-                   .weight_decay = config.weight_decay});
+  const auto optimizer = make_optimizer(ctx, trained.parameters, optimizer_options(config));
 
   const fs::path run = config.output_dir;
   const std::string canonical = config.canonical();
-  RunState state = load_latest(run, optimizer, canonical).value_or(RunState{.config = canonical});
+  RunState state = load_latest(run, *optimizer, canonical).value_or(RunState{.config = canonical});
   RunLog log(run, state.step, events);
   log.start(config, trained, data, state.step);
 
@@ -65,7 +61,7 @@ TrainResult train(const TrainConfig& config, Events& events) {
     return loss;
   };
   const auto save = [&] {
-    save_state(run / ("checkpoint-" + std::to_string(state.step)), state, optimizer);
+    save_state(run / ("checkpoint-" + std::to_string(state.step)), state, *optimizer);
     rotate(run, config.save_total_limit);
     log.saved(state.step);
   };
@@ -83,10 +79,10 @@ TrainResult train(const TrainConfig& config, Events& events) {
       loss += train_on(ctx, tape, *trained.model, batch, labels, config.gradient_checkpointing);
       tokens += int64_t(batch.ids.size());
     }
-    const double norm = optimizer.gradient_norm(ctx);
+    const double norm = optimizer->gradient_norm(ctx);
     guard(loss, norm, step);
     const float rate = schedule.at(step);
-    optimizer.step(ctx, rate, clip_scale(norm, config.max_grad_norm), step);
+    optimizer->step(ctx, rate, clip_scale(norm, config.max_grad_norm), step);
     ++state.step, state.tokens += uint64_t(tokens);
     result.final_loss = loss;
     log.step({.step = state.step,

@@ -1,19 +1,12 @@
 // Fifty steps of training, step by step as PyTorch and PEFT make them; and what comes out, read back.
 
-#include <cmath>
-
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "formats/numpy.h"
-#include "parity_testing.h"
-#include "train/train.h"
+#include "training_testing.h"
 
 namespace sedum::parity {
 namespace {
-
-using nlohmann::json;
-namespace fs = std::filesystem;
 
 TrainConfig config_of(const std::string& kind, const json& golden_run, const fs::path& out) {
   TrainConfig config;
@@ -32,33 +25,6 @@ TrainConfig config_of(const std::string& kind, const json& golden_run, const fs:
   config.compute = Compute::kF32;
   config.threads = 1;
   return config;
-}
-
-struct Deviation {
-  double loss = 0, grad_norm = 0, learning_rate = 0;  // the largest, relative
-  size_t steps = 0;
-};
-
-// Runs and compares each step with the golden curve.
-Deviation follow(const TrainConfig& config, const json& golden_run) {
-  Deviation d;
-  Events events;
-  events.listen([&](const Event& e) {
-    if (e.kind != "step") return;
-    const size_t step = e.data["step"].get<size_t>() - 1;
-    ASSERT_LT(step, golden_run["loss"].size());
-    const auto relative = [&](const char* key) {
-      const double ours = e.data[key], theirs = golden_run[key][step];
-      EXPECT_TRUE(std::isfinite(ours));
-      return theirs == 0 ? std::abs(ours) : std::abs(ours - theirs) / std::abs(theirs);
-    };
-    d.loss = std::max(d.loss, relative("loss"));
-    d.grad_norm = std::max(d.grad_norm, relative("grad_norm"));
-    d.learning_rate = std::max(d.learning_rate, relative("learning_rate"));
-    ++d.steps;
-  });
-  train(config, events);
-  return d;
 }
 
 void expect_close(const Deviation& d, const json& golden_run) {

@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "base/random.h"
 #include "compute/kernels/generic/optimizer_table.h"
 
 #pragma GCC push_options
@@ -18,6 +19,17 @@
 
 namespace sedum {
 
-const OptimizerKernels kAvx2Optimizer = {avx2::optimizer::adamw, avx2::optimizer::sum_of_squares};
+const OptimizerKernels kAvx2Optimizer = {avx2::optimizer::adamw,
+                                         avx2::optimizer::sgd,
+                                         avx2::optimizer::muon_momentum,
+                                         avx2::optimizer::decayed_step,
+                                         avx2::optimizer::combine,
+                                         avx2::optimizer::add_squares,
+                                         avx2::optimizer::sum_of_factored_squares,
+                                         avx2::optimizer::factored_step,
+                                         avx2::optimizer::sum_of_squares,
+                                         avx2::optimizer::clip_values,
+                                         avx2::optimizer::widen,
+                                         avx2::optimizer::round_stochastically};
 
 }  // namespace sedum

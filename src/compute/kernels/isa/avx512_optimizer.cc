@@ -4,6 +4,7 @@
 
 #include <immintrin.h>
 
+#include "base/random.h"
 #include "compute/kernels/generic/optimizer_table.h"
 
 #pragma GCC push_options
@@ -18,6 +19,17 @@
 
 namespace sedum {
 
-const OptimizerKernels kAvx512Optimizer = {avx512::optimizer::adamw, avx512::optimizer::sum_of_squares};
+const OptimizerKernels kAvx512Optimizer = {avx512::optimizer::adamw,
+                                           avx512::optimizer::sgd,
+                                           avx512::optimizer::muon_momentum,
+                                           avx512::optimizer::decayed_step,
+                                           avx512::optimizer::combine,
+                                           avx512::optimizer::add_squares,
+                                           avx512::optimizer::sum_of_factored_squares,
+                                           avx512::optimizer::factored_step,
+                                           avx512::optimizer::sum_of_squares,
+                                           avx512::optimizer::clip_values,
+                                           avx512::optimizer::widen,
+                                           avx512::optimizer::round_stochastically};
 
 }  // namespace sedum
