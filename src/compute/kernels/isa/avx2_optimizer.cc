@@ -12,6 +12,8 @@
 #define SEDUM_ISA_NAMESPACE avx2
 #include "compute/kernels/simd/avx2.h"
 //
+#include "compute/kernels/simd/integers_avx2.h"
+//
 #include "compute/kernels/simd/math.h"
 //
 #include "compute/kernels/generic/optimizer.h"

@@ -12,6 +12,8 @@
 #define SEDUM_ISA_NAMESPACE avx512
 #include "compute/kernels/simd/avx512.h"
 //
+#include "compute/kernels/simd/integers_avx512.h"
+//
 #include "compute/kernels/simd/math.h"
 //
 #include "compute/kernels/generic/optimizer.h"

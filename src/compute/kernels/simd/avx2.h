@@ -112,10 +112,6 @@ SEDUM_INLINE double reduce_add(DoubleVec v) {
   return _mm_cvtsd_f64(_mm_add_sd(s, _mm_unpackhi_pd(s, s)));
 }
 
-typedef uint32_t UInt __attribute__((vector_size(32)));
-typedef uint64_t Wide __attribute__((vector_size(32)));
-SEDUM_INLINE Wide multiply_even(Wide a, Wide b) { return Wide(_mm256_mul_epu32(__m256i(a), __m256i(b))); }
-
 SEDUM_INLINE void transpose(Vec (&rows)[kLanes]) {
   Vec a[8], b[8];
 #pragma GCC unroll 4

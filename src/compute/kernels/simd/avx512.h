@@ -96,12 +96,6 @@ SEDUM_INLINE DoubleVec add_squares(Vec v, DoubleVec sum) {
 }
 SEDUM_INLINE double reduce_add(DoubleVec v) { return _mm512_reduce_add_pd(v); }
 
-// Integers of the same lanes; + − ^ | & << >> are GCC's own.
-typedef uint32_t UInt __attribute__((vector_size(64)));
-typedef uint64_t Wide __attribute__((vector_size(64)));
-// The 64-bit products of lanes 0, 2, 4 …
-SEDUM_INLINE Wide multiply_even(Wide a, Wide b) { return Wide(_mm512_mul_epu32(__m512i(a), __m512i(b))); }
-
 // rows[i] lane j becomes rows[j] lane i: pairs, then fours, within 128 bits; then whole 128-bit pieces.
 SEDUM_INLINE void transpose(Vec (&rows)[kLanes]) {
   Vec a[16], b[16];
