@@ -211,7 +211,7 @@ TEST(StochasticRounding, BitsOfTheTwinOnEveryInstructionSet) {
     const ScopedIsa forced(isa);
     for (const int64_t first : {int64_t{0}, int64_t{128}, int64_t{1} << 37})
       for (const int64_t n : {1, 127, 128, 1000}) {
-        std::vector<bf16> y(size_t(n)), expected(size_t(n), bf16(1));
+        std::vector<bf16> y(static_cast<size_t>(n)), expected(y.size(), bf16(1));
         round_stochastically(x.data(), n, rounding, 5, first, y.data());
         ref::round_stochastically(x.data(), n, rounding, 5, first, expected.data());
         for (size_t i = 0; i < y.size(); ++i)
@@ -271,8 +271,8 @@ TEST(Optimizer, EightBitMomentsAreAdamWsWithinTheMapsStep) {
   const int64_t n = 3 * 1024 + 300;
   const auto g = test_values<float>(n, 2);
   std::vector<uint8_t> m(size_t(n), map8(true).zero), v(size_t(n), map8(false).zero);
-  std::vector<float> m_absmax(14), v_absmax(14), p = test_values<float>(n, 1), exact = p, exact_m(size_t(n)),
-                                                 exact_v(size_t(n));
+  std::vector<float> m_absmax(14), v_absmax(14), p = test_values<float>(n, 1), exact = p, exact_m(p.size()),
+                                                 exact_v(p.size());
   ThreadPool pool(2);
   for (int t = 1; t <= 3; ++t) {
     adamw(pool, step_of(t), n, g.data(), in_place(p), {StoredAs::kSigned8, m.data(), m_absmax.data(), 0},
