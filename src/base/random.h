@@ -9,11 +9,19 @@
 
 #include <array>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 namespace sedum {
 
 enum class Purpose : uint32_t { kInit = 1, kShuffle, kDropout, kSampling, kRounding, kSplit, kNoise, kTest };
+
+// A number for a name (FNV-1a): what is random about a thing that has a name follows from that, not from the order of construction.
+constexpr uint32_t stream_of(std::string_view name) {
+  uint32_t h = 2166136261u;
+  for (const char c : name) h = (h ^ uint8_t(c)) * 16777619u;
+  return h;
+}
 
 std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter, std::array<uint32_t, 2> key);
 

@@ -80,7 +80,8 @@ void bench_train(const TrainBench& o) {
     model = build_model(config, base);
     parameters = base.parameters();
   } else {
-    LoraFactory lora(base, {.r = 16, .lora_alpha = 32, .target_modules = {"all-linear"}}, runtime.arena, 1);
+    LoraFactory lora(base, {.r = 16, .lora_alpha = 32, .target_modules = {"all-linear"}}, runtime.pool, runtime.arena,
+                     1);
     model = build_model(config, lora);
     parameters = lora.parameters();
   }

@@ -13,6 +13,7 @@
 #include "cli/common.h"
 #include "data/encode.h"
 #include "data/rows.h"
+#include "data/shards.h"
 #include "data/steps.h"
 
 namespace sedum::cli {
@@ -28,6 +29,7 @@ struct DataOptions {
   bool exact_only = false, json = false;
   int cutoff_length = 0, rows = 3;
   int64_t first_row = 1;
+  uint64_t shard_tokens = 100'000'000;
   bool train_on_prompt = false;
 
   data::StepFiles files() const { return {{inputs.begin(), inputs.end()}, output, column_names()}; }
@@ -203,6 +205,20 @@ void add_model(CLI::App* step, const Options& options, bool required) {
   step->add_flag("--train-on-prompt", options->train_on_prompt, "loss on the prompt, too");
 }
 
+void run_pack(const DataOptions& options) {
+  ModelEncoder model = ModelEncoder::open(options);
+  const data::PackReport report =
+      data::pack_tokens({options.inputs.begin(), options.inputs.end()}, model.encoder, *model.tokenizer, options.output,
+                        {.shard_tokens = options.shard_tokens});
+  if (options.json)
+    return print_json({{"out", options.output},
+                       {"tokens", report.tokens},
+                       {"documents", report.documents},
+                       {"shards", report.shards}});
+  fmt::print("{}: {} tokens of {} documents in {} shards\n", options.output, format_number(double(report.tokens)),
+             format_number(double(report.documents)), report.shards);
+}
+
 }  // namespace
 }  // namespace sedum::cli
 
@@ -245,6 +261,14 @@ SEDUM_COMMAND(data) {
       ->check(CLI::PositiveNumber);
   show->add_option("--count", options->rows, "how many")->capture_default_str()->check(CLI::PositiveNumber);
 
+  CLI::App* pack = add_step(app, "pack", "texts as shards of token ids, for pre-training on more than memory holds",
+                            "pack --input stories.txt --model smollm2-135m --out tokens", options, true);
+  add_model(pack, options, true);
+  pack->get_option("--out")->description("a folder");
+  pack->add_option("--shard-tokens", options->shard_tokens, "tokens of one file")
+      ->capture_default_str()
+      ->check(CLI::PositiveNumber);
+
   return [=] {
     sedum::Progress::silence(options->json);
     if (*inspect) run_inspect(*options);
@@ -254,5 +278,6 @@ SEDUM_COMMAND(data) {
       print_step(*options,
                  sedum::data::split(options->files(), options->eval_output, options->split, options->by_column));
     if (*show) run_show(*options);
+    if (*pack) options->train_on_prompt = true, run_pack(*options);
   };
 }

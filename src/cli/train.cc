@@ -30,7 +30,9 @@ void add_train_options(CLI::App& app, TrainOptions& options) {
 
 TrainConfig load_config(const TrainOptions& options) {
   TrainConfig config = read_train_config(options.config, options.overrides);
-  config.model_name_or_path = find_model(config.model_name_or_path).string();
+  for (std::string* model : {&config.model_name_or_path, &config.tokenizer_name_or_path, &config.ref_model,
+                             &config.teacher_model_name_or_path})
+    if (!model->empty()) *model = find_model(*model).string();
   return config;
 }
 
@@ -115,7 +117,7 @@ SEDUM_COMMAND(train) {
     const Plan forecast = plan(config);
     const TrainResult result = train(config, events);
     terminal.finish();
-    const std::string where = config.output_dir + (config.finetuning_type == "lora" ? "/adapter" : "/model");
+    const std::string where = config.output_dir + (config.finetuning_type == "full" ? "/model" : "/adapter");
     if (o->json)
       return print_json({{"event", "result"},
                          {"path", where},

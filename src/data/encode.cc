@@ -134,7 +134,8 @@ Sample SampleEncoder::encode_chat(const Conversation& conversation) const {
     sample.ids = sample.labels = tokenizer_.encode(chat_->render(messages, options));
     return sample;
   }
-  const RenderedChat rendered = chat_->assistant_spans(messages, options);
+  RenderedChat rendered = chat_->assistant_spans(messages, options);
+  if (options_.last_answer_only && !rendered.spans.empty()) rendered.spans = {rendered.spans.back()};
   Sample sample;
   sample.ids = tokenizer_.encode(rendered.text);
   sample.labels = sample.ids;
@@ -163,7 +164,8 @@ void SampleEncoder::check_bos(const Sample& sample, const Origin& origin) const 
               "remove it from the row's text; the tokenizer or the template adds it");
 }
 
-std::vector<Sample> encode_documents(const Tokenizer& tokenizer, std::span<const std::string> texts, int block_length) {
+std::vector<Sample> encode_documents(const Tokenizer& tokenizer, std::span<const std::string> texts, int block_length,
+                                     bool isolate) {
   if (block_length < 2)
     throw ApiError("encode_documents", "block_length is " + std::to_string(block_length) + ", below 2");
   const int32_t eos = tokenizer.spec().eos;
@@ -175,6 +177,8 @@ std::vector<Sample> encode_documents(const Tokenizer& tokenizer, std::span<const
     Sample& block = blocks.emplace_back();
     block.ids.assign(pending.begin() + ptrdiff_t(begin), pending.begin() + ptrdiff_t(begin + count));
     block.labels = block.ids;
+    for (size_t i = 1; isolate && i < count; ++i)
+      if (block.ids[i - 1] == eos) block.starts.push_back(int32_t(i));
   };
   const size_t length = size_t(block_length);
   for (const std::string& text : texts) {

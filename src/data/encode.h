@@ -32,11 +32,13 @@ inline constexpr int32_t kIgnored = -100;  // a label without loss, as in PyTorc
 // labels[i] is ids[i] or kIgnored: aligned, not shifted. The loader shifts.
 struct Sample {
   std::vector<int32_t> ids, labels;
+  std::vector<int32_t> starts = {};  // where further sequences begin inside it, ascending: they do not see one another
 };
 
 struct SampleOptions {
-  int cutoff_length = 0;         // tokens; what goes beyond is cut at the end; 0: no limit
-  bool train_on_prompt = false;  // loss on everything instead of on what the assistant says
+  int cutoff_length = 0;          // tokens; what goes beyond is cut at the end; 0: no limit
+  bool train_on_prompt = false;   // loss on everything instead of on what the assistant says
+  bool last_answer_only = false;  // loss on the last of the assistant's answers, for preferences
   // For templates that print the date: with the clock, a run resumed tomorrow would see other data.
   std::optional<std::time_t> now = {};
 };
@@ -69,8 +71,9 @@ class SampleEncoder {
 };
 
 // The texts as one stream of tokens, an EOS after each, cut into blocks of `block_length`; the last one may be shorter.
-// For pre-training and for perplexity.
-std::vector<Sample> encode_documents(const Tokenizer& tokenizer, std::span<const std::string> texts, int block_length);
+// For pre-training and for perplexity. isolate: documents in a block are sequences of their own.
+std::vector<Sample> encode_documents(const Tokenizer& tokenizer, std::span<const std::string> texts, int block_length,
+                                     bool isolate = false);
 
 // Which tokens of `ids`, the encoding of `text`, have a byte in one of `spans` (ascending, apart). Bytes are counted in
 // what the tokens stand for; where that is not `text` itself because the tokenizer normalises, the parts between the

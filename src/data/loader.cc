@@ -16,11 +16,21 @@ namespace {
 // stay random. (transformers uses the same number.)
 constexpr int64_t kStepsSortedTogether = 50;
 
-uint32_t count_targets(const Sample& sample) {
-  uint32_t count = 0;
-  for (size_t i = 1; i < sample.labels.size(); ++i) count += sample.labels[i] != kIgnored;
-  return count;
-}
+class SampleList : public SampleSource {
+ public:
+  explicit SampleList(std::vector<Sample> samples) : samples_(std::move(samples)) {
+    for (size_t i = 0; i < samples_.size(); ++i)
+      if (samples_[i].labels.size() != samples_[i].ids.size())
+        throw ApiError("Loader", "sample " + std::to_string(i) + " has other counts of ids and labels");
+  }
+  size_t size() const override { return samples_.size(); }
+  uint32_t length(size_t i) const override { return uint32_t(samples_[i].ids.size()); }
+  uint32_t targets(size_t i) const override { return count_targets(samples_[i]); }
+  Sample get(size_t i) const override { return samples_[i]; }
+
+ private:
+  std::vector<Sample> samples_;
+};
 
 }  // namespace
 
@@ -42,7 +52,34 @@ std::vector<uint32_t> pack_first_fit(const std::vector<uint32_t>& lengths, uint3
   return rows;
 }
 
-Loader::Loader(std::vector<Sample> samples, LoaderConfig config) : samples_(std::move(samples)), config_(config) {
+uint32_t count_targets(const Sample& sample) {
+  uint32_t count = 0;
+  for (size_t i = 1; i < sample.labels.size(); ++i) count += sample.labels[i] != kIgnored;
+  for (const int32_t start : sample.starts) count -= sample.labels[size_t(start)] != kIgnored;
+  return count;
+}
+
+void append_sample(StepBatch& batch, const Sample& sample, uint32_t number) {
+  const int32_t count = int32_t(sample.ids.size()), first = int32_t(batch.ids.size());
+  batch.ids.insert(batch.ids.end(), sample.ids.begin(), sample.ids.end());
+  batch.targets.insert(batch.targets.end(), sample.labels.begin() + 1, sample.labels.end());
+  batch.targets.push_back(kIgnored);  // what follows is another sequence
+  for (size_t part = 0; part <= sample.starts.size(); ++part) {
+    const int32_t begin = part == 0 ? 0 : sample.starts[part - 1],
+                  end = part < sample.starts.size() ? sample.starts[part] : count;
+    batch.segments.push_back({first + begin, end - begin});
+    batch.samples.push_back(number), batch.offsets.push_back(begin);
+    for (int32_t position = 0; position < end - begin; ++position) batch.positions.push_back(position);
+    batch.targets[size_t(first + end - 1)] = kIgnored;
+  }
+  batch.label_tokens += count_targets(sample);
+}
+
+Loader::Loader(std::vector<Sample> samples, LoaderConfig config)
+    : Loader(std::make_shared<const SampleList>(std::move(samples)), config) {}
+
+Loader::Loader(std::shared_ptr<const SampleSource> source, LoaderConfig config)
+    : source_(std::move(source)), config_(config) {
   check();
   build_rows();
   const int64_t size = global_batch_size();
@@ -60,19 +97,20 @@ void Loader::check() const {
   at_least_one(config_.batch_size, "batch_size");
   at_least_one(config_.gradient_accumulation_steps, "gradient_accumulation_steps");
   at_least_one(config_.world_size, "world_size");
+  at_least_one(config_.group_size, "group_size");
   if (config_.rank < 0 || config_.rank >= config_.world_size)
     throw ApiError("Loader",
                    "rank " + std::to_string(config_.rank) + " in a world of " + std::to_string(config_.world_size));
   if (config_.sequence_length < 0) throw ApiError("Loader", "sequence_length is negative");
-  if (samples_.empty()) throw Error("there are no samples to train on", "check the data files");
-  if (samples_.size() >= std::numeric_limits<uint32_t>::max())
-    throw Error("there are more than 2^32 samples", "train on parts");
-  for (size_t i = 0; i < samples_.size(); ++i) {
-    const size_t length = samples_[i].ids.size();
-    if (samples_[i].labels.size() != length)
-      throw ApiError("Loader", "sample " + std::to_string(i) + " has other counts of ids and labels");
+  const size_t count = source_->size();
+  if (count == 0) throw Error("there are no samples to train on", "check the data files");
+  if (count >= std::numeric_limits<uint32_t>::max()) throw Error("there are more than 2^32 samples", "train on parts");
+  if (count % size_t(config_.group_size))
+    throw ApiError("Loader", std::to_string(count) + " samples are no groups of " + std::to_string(config_.group_size));
+  for (size_t i = 0; i < count; ++i) {
+    const uint32_t length = source_->length(i);
     if (length == 0) throw ApiError("Loader", "sample " + std::to_string(i) + " is empty");
-    if (config_.sequence_length > 0 && length > size_t(config_.sequence_length))
+    if (config_.sequence_length > 0 && length > uint32_t(config_.sequence_length))
       throw Error("sample " + std::to_string(i + 1) + " has " + std::to_string(length) +
                       " tokens, beyond the sequence length of " + std::to_string(config_.sequence_length),
                   "set cutoff_len to cut samples, or raise the sequence length");
@@ -80,16 +118,16 @@ void Loader::check() const {
 }
 
 void Loader::build_rows() {
-  const uint32_t count = uint32_t(samples_.size());
+  const uint32_t group = uint32_t(config_.group_size), count = uint32_t(source_->size()) / group;
   if (config_.sequence_length == 0)
-    for (const Sample& sample : samples_)
-      config_.sequence_length = std::max(config_.sequence_length, int(sample.ids.size()));
+    for (size_t i = 0; i < source_->size(); ++i)
+      config_.sequence_length = std::max(config_.sequence_length, int(source_->length(i)));
   std::vector<uint32_t> lengths(count), row_of(count);
-  for (uint32_t i = 0; i < count; ++i) lengths[i] = uint32_t(samples_[i].ids.size());
+  for (uint32_t i = 0; i < count * group; ++i) lengths[i / group] += source_->length(i);
   // Rows are packed once, not every epoch: sequences don't see their neighbours, and an epoch keeps its number of
   // steps.
   if (config_.packing)
-    row_of = pack_first_fit(lengths, uint32_t(config_.sequence_length));
+    row_of = pack_first_fit(lengths, uint32_t(config_.sequence_length) * group);
   else
     std::iota(row_of.begin(), row_of.end(), 0u);
 
@@ -99,12 +137,12 @@ void Loader::build_rows() {
   row_labels_.assign(rows, 0);
   for (const uint32_t row : row_of) ++row_begin_[row + 1];
   std::partial_sum(row_begin_.begin(), row_begin_.end(), row_begin_.begin());
-  row_samples_.resize(count);
+  row_groups_.resize(count);
   std::vector<uint32_t> next(row_begin_.begin(), row_begin_.end() - 1);
   for (uint32_t i = 0; i < count; ++i) {
-    row_samples_[next[row_of[i]]++] = i;
+    row_groups_[next[row_of[i]]++] = i;
     row_length_[row_of[i]] += lengths[i];
-    row_labels_[row_of[i]] += count_targets(samples_[i]);
+    for (uint32_t s = i * group; s < (i + 1) * group; ++s) row_labels_[row_of[i]] += source_->targets(s);
     tokens_ += lengths[i];
   }
   longest_row_ = *std::max_element(row_length_.begin(), row_length_.end());
@@ -166,25 +204,29 @@ StepBatch Loader::batch(int64_t step, int micro) const {
   StepBatch batch;
   for (int64_t i = global.begin + count * part / parts; i < global.begin + count * (part + 1) / parts; ++i) {
     const uint32_t row = (*global.order)[size_t(i)];
-    for (uint32_t s = row_begin_[row]; s < row_begin_[row + 1]; ++s) append(batch, samples_[row_samples_[s]]);
+    for (uint32_t g = row_begin_[row]; g < row_begin_[row + 1]; ++g)
+      for (uint32_t s = 0; s < uint32_t(config_.group_size); ++s) {
+        const uint32_t sample = row_groups_[g] * uint32_t(config_.group_size) + s;
+        append_sample(batch, source_->get(sample), sample);
+      }
   }
   return batch;
-}
-
-void Loader::append(StepBatch& batch, const Sample& sample) const {
-  const int32_t count = int32_t(sample.ids.size());
-  batch.segments.push_back({int32_t(batch.ids.size()), count});
-  batch.ids.insert(batch.ids.end(), sample.ids.begin(), sample.ids.end());
-  batch.targets.insert(batch.targets.end(), sample.labels.begin() + 1, sample.labels.end());
-  batch.targets.push_back(kIgnored);  // what follows is another sequence
-  for (int32_t position = 0; position < count; ++position) batch.positions.push_back(position);
-  batch.label_tokens += count_targets(sample);
 }
 
 int64_t Loader::label_tokens(int64_t step) const {
   const Slice global = global_batch(step);
   int64_t sum = 0;
   for (int64_t i = global.begin; i < global.end; ++i) sum += row_labels_[(*global.order)[size_t(i)]];
+  return sum;
+}
+
+int64_t Loader::groups(int64_t step) const {
+  const Slice global = global_batch(step);
+  int64_t sum = 0;
+  for (int64_t i = global.begin; i < global.end; ++i) {
+    const uint32_t row = (*global.order)[size_t(i)];
+    sum += int64_t(row_begin_[row + 1]) - int64_t(row_begin_[row]);
+  }
   return sum;
 }
 

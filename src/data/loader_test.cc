@@ -52,6 +52,8 @@ void expect_equal(const StepBatch& a, const StepBatch& b) {
   EXPECT_EQ(a.targets, b.targets);
   EXPECT_EQ(a.positions, b.positions);
   EXPECT_EQ(a.segments, b.segments);
+  EXPECT_EQ(a.samples, b.samples);
+  EXPECT_EQ(a.offsets, b.offsets);
   EXPECT_EQ(a.label_tokens, b.label_tokens);
 }
 
@@ -233,7 +235,7 @@ TEST(Loader, ShortEpochs) {
 }
 
 TEST(Loader, Refusals) {
-  EXPECT_THROW(Loader({}, {}), Error);
+  EXPECT_THROW(Loader(std::vector<Sample>(), {}), Error);
   EXPECT_THROW(Loader(numbered(3), {.batch_size = 4, .drop_last = true}), Error);
   EXPECT_THROW(Loader(numbered(3), {.batch_size = 0}), ApiError);
   EXPECT_THROW(Loader(numbered(3), {.world_size = 2, .rank = 2}), ApiError);
@@ -281,6 +283,41 @@ TEST(Loader, Pretokenized) {
   write_npy(path, DType::kI32, {0, 2, 4}, ids.data());
   EXPECT_EQ(problem(), ": the batches have the shape (0, 2, 4)");
   std::filesystem::remove(path);
+}
+
+// A sample of several documents: sequences of their own, whose first tokens nobody predicts.
+TEST(Loader, DocumentsInsideASampleAreApart) {
+  const Sample sample{{1, 2, 3, 4, 5, 6}, {1, 2, 3, 4, 5, 6}, {2, 5}};
+  const Loader loader({sample}, {.batch_size = 1, .shuffle = false});
+  const StepBatch batch = loader.batch(0);
+  EXPECT_EQ(batch.segments, (std::vector<Segment>{{0, 2}, {2, 3}, {5, 1}}));
+  EXPECT_EQ(batch.positions, (std::vector<int32_t>{0, 1, 0, 1, 2, 0}));
+  EXPECT_EQ(batch.targets, (std::vector<int32_t>{2, kIgnored, 4, 5, kIgnored, kIgnored}));
+  EXPECT_EQ(batch.samples, (std::vector<uint32_t>{0, 0, 0}));
+  EXPECT_EQ(batch.offsets, (std::vector<int32_t>{0, 2, 5}));
+  EXPECT_EQ(batch.label_tokens, 3);
+  EXPECT_EQ(loader.label_tokens(0), 3);
+}
+
+TEST(Loader, GroupsStayTogether) {
+  for (const bool packing : {false, true}) {
+    const Loader loader(numbered(40),
+                        {.batch_size = 3, .group_size = 2, .packing = packing, .gradient_accumulation_steps = 2});
+    std::multiset<uint32_t> seen;
+    for (int64_t step = 0; step < loader.steps_per_epoch(); ++step)
+      for (int micro = 0; micro < 2; ++micro) {
+        const StepBatch batch = loader.batch(step, micro);
+        ASSERT_EQ(batch.samples.size() % 2, 0u);
+        for (size_t s = 0; s < batch.samples.size(); s += 2) {
+          EXPECT_EQ(batch.samples[s] % 2, 0u);
+          EXPECT_EQ(batch.samples[s + 1], batch.samples[s] + 1);
+        }
+        seen.insert(batch.samples.begin(), batch.samples.end());
+      }
+    EXPECT_EQ(seen.size(), 40u);
+    EXPECT_EQ(std::set<uint32_t>(seen.begin(), seen.end()).size(), 40u);
+  }
+  EXPECT_THROW(Loader(numbered(3), {.group_size = 2}), ApiError);
 }
 
 }  // namespace

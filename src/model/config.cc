@@ -106,6 +106,10 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   config.tie_word_embeddings = keys.get_or<bool>("tie_word_embeddings", false);
   config.bos_token_id = token_id(keys, "bos_token_id");
   config.eos_token_id = token_id(keys, "eos_token_id");
+  config.attention_dropout = keys.get_or<float>("attention_dropout", 0);
+  config.resid_pdrop = keys.get_or<float>("resid_pdrop", 0);
+  config.embd_pdrop = keys.get_or<float>("embd_pdrop", 0);
+  config.initializer_range = keys.get_or<float>("initializer_range", 0.02f);
   read_rope(keys, config, where);
   config.validate(where);
   return config;
@@ -122,6 +126,12 @@ void ModelConfig::validate(const std::string& where) const {
       in_range("intermediate_size", intermediate_size);
   in_range("num_hidden_layers", num_hidden_layers), in_range("num_attention_heads", num_attention_heads);
   in_range("num_key_value_heads", num_key_value_heads), in_range("head_dim", head_dim);
+  const auto share = [&](const char* key, float value) {
+    if (!(value >= 0 && value < 1)) throw Error(fmt::format("{}: {} is {}", where, key, value), "a share is in [0, 1)");
+  };
+  share("attention_dropout", attention_dropout), share("resid_pdrop", resid_pdrop), share("embd_pdrop", embd_pdrop);
+  if (!(initializer_range >= 0 && initializer_range < 100))
+    throw Error(fmt::format("{}: initializer_range is {}", where, initializer_range), "0.02 is usual");
   if (num_attention_heads % num_key_value_heads)
     throw Error(fmt::format("{}: {} attention heads cannot share {} key-value heads", where, num_attention_heads,
                             num_key_value_heads));
@@ -164,6 +174,10 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c) {
                            {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
   out["hidden_act"] = "silu";
   if (c.model_type == "llama") out["attention_bias"] = c.attention_bias, out["mlp_bias"] = c.mlp_bias;
+  out["attention_dropout"] = c.attention_dropout;
+  out["initializer_range"] = c.initializer_range;
+  if (c.resid_pdrop > 0) out["resid_pdrop"] = c.resid_pdrop;
+  if (c.embd_pdrop > 0) out["embd_pdrop"] = c.embd_pdrop;
   out["tie_word_embeddings"] = c.tie_word_embeddings;
   if (c.bos_token_id >= 0) out["bos_token_id"] = c.bos_token_id;
   if (c.eos_token_id >= 0) out["eos_token_id"] = c.eos_token_id;

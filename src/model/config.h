@@ -32,6 +32,9 @@ struct ModelConfig {
   bool mlp_bias = false;
   bool tie_word_embeddings = false;
   int32_t bos_token_id = -1, eos_token_id = -1;
+  // For training: shares that are dropped of attention's probabilities, of what a block adds, of the embeddings.
+  float attention_dropout = 0, resid_pdrop = 0, embd_pdrop = 0;
+  float initializer_range = 0.02f;  // deviation of new weights
 
   // Error naming the key when sizes contradict each other. `where` is the file.
   void validate(const std::string& where) const;

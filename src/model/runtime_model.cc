@@ -31,7 +31,7 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
     model_ = build_model(checkpoint_.config(), base);
   } else {
     StoredAdapter adapter = read_adapter(options_.adapter, runtime.arena);
-    LoraFactory factory(base, adapter.config, runtime.arena, std::move(adapter.weights), false);
+    LoraFactory factory(base, adapter.config, runtime.pool, runtime.arena, std::move(adapter.weights), false);
     model_ = build_model(checkpoint_.config(), factory);
     factory.check_complete();
   }

@@ -15,9 +15,6 @@ namespace {
 
 std::map<std::string, Key> keys_of(TrainConfig& c) {
   std::map<std::string, Key> keys = {
-      {"stage", choice<std::string>(c.stage, "stage", {{"sft", "sft"}, {"pretrain", "pretrain"}})},
-      {"finetuning_type",
-       choice<std::string>(c.finetuning_type, "finetuning_type", {{"lora", "lora"}, {"full", "full"}})},
       {"model_name_or_path", plain(c.model_name_or_path)},
       {"adapter_name_or_path", plain(c.adapter_name_or_path)},
       {"output_dir", plain(c.output_dir)},
@@ -35,10 +32,6 @@ std::map<std::string, Key> keys_of(TrainConfig& c) {
       {"gradient_accumulation_steps", plain(c.gradient_accumulation_steps)},
       {"num_train_epochs", plain(c.num_train_epochs)},
       {"max_steps", plain(c.max_steps)},
-      {"r", plain(c.lora.r)},
-      {"lora_alpha", plain(c.lora.lora_alpha)},
-      {"target_modules", list(c.lora.target_modules)},
-      {"use_rslora", plain(c.lora.use_rslora)},
       {"compute", choice<Compute>(c.compute, "compute",
                                   {{"bf16", Compute::kBF16}, {"f32", Compute::kF32}, {"int8", Compute::kInt8}})},
       {"gradient_checkpointing", plain(c.gradient_checkpointing)},
@@ -51,6 +44,7 @@ std::map<std::string, Key> keys_of(TrainConfig& c) {
       {"overwrite_output_dir", plain(c.overwrite_output_dir)},
   };
   keys.merge(optimizer_keys(c));
+  keys.merge(kind_keys(c));
   return keys;
 }
 
@@ -107,7 +101,7 @@ void check(const TrainConfig& c, const std::string& where) {
   const auto require = [&](bool good, const std::string& problem, const std::string& mend = "") {
     if (!good) throw Error(where + ": " + problem, mend);
   };
-  require(!c.model_name_or_path.empty(), "model_name_or_path is missing", "name the model to start from");
+  check_kind_keys(c, where);
   require(!c.output_dir.empty(), "output_dir is missing", "name the folder for the result");
   require(!c.train_files.empty() || !c.pretokenized.empty(), "there is no training data",
           "give data: {train: [file.jsonl]}");
@@ -119,14 +113,11 @@ void check(const TrainConfig& c, const std::string& where) {
   positive(c.per_device_train_batch_size, "per_device_train_batch_size"),
       positive(c.gradient_accumulation_steps, "gradient_accumulation_steps");
   positive(c.num_train_epochs, "num_train_epochs"), positive(c.cutoff_len, "cutoff_len");
-  positive(c.logging_steps, "logging_steps"), positive(c.lora.lora_alpha, "lora_alpha"),
-      positive(double(c.lora.r), "r");
+  positive(c.logging_steps, "logging_steps");
   require(c.max_steps >= 0 && c.save_steps >= 0 && c.eval_steps >= 0 && c.max_samples >= 0, "steps cannot be negative");
   require(c.eval_fraction >= 0 && c.eval_fraction < 1, "data.eval_fraction must be at least 0 and below 1");
   require(c.save_total_limit >= 1, "save_total_limit must be at least 1");
   check_optimizer_keys(c, where);
-  require(c.finetuning_type == "lora" || c.adapter_name_or_path.empty(),
-          "adapter_name_or_path needs finetuning_type: lora", "merge the adapter first: `sedum merge`");
   require(c.finetuning_type != "full" || c.compute != Compute::kInt8, "compute: int8 multiplies a frozen base",
           "use compute: bf16, or finetuning_type: lora");
 }

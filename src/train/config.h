@@ -11,16 +11,29 @@
 #include <vector>
 
 #include "compute/kernels/products.h"
-#include "model/adapters/lora.h"
+#include "model/adapters/lora_config.h"
+#include "train/objectives/preference_loss.h"
 #include "train/optim/optimizer.h"
 #include "train/optim/schedule.h"
 
 namespace sedum {
 
 struct TrainConfig {
-  std::string stage = "sft";             // sft | pretrain
+  std::string stage = "sft";             // sft | pretrain | dpo | orpo | kto | distill
   std::string finetuning_type = "lora";  // lora | full
   std::string model_name_or_path, adapter_name_or_path, output_dir;
+  bool train_from_scratch = false;     // random weights: model_name_or_path gives the sizes alone
+  std::string model;                   // or they stand in the recipe: keys of config.json, as JSON
+  std::string tokenizer_name_or_path;  // of a model from scratch; else the model's own
+
+  PreferenceOptions preference;       // of dpo, orpo, kto; see preference_options()
+  std::string pref_loss = "sigmoid";  // of dpo
+  std::string ref_model;              // instead of the model as it is stored, for dpo and kto
+  std::string teacher_model_name_or_path;
+  float temperature = 2, alpha = 0.5f;  // of distill
+
+  std::optional<float> attention_dropout, resid_pdrop, embd_pdrop;  // else the model's own
+  float label_smoothing_factor = 0, neftune_noise_alpha = 0;
 
   std::vector<std::string> train_files, eval_files;
   std::string pretokenized;  // .npy of (steps, batch, sequence) int32
@@ -45,7 +58,7 @@ struct TrainConfig {
   int64_t warmup_steps = 0;  // above 0: instead of the ratio
   SchedulerOptions lr_scheduler_kwargs;
 
-  LoraConfig lora;  // r, lora_alpha, target_modules, use_rslora
+  LoraConfig lora;  // r, lora_alpha, target_modules …
 
   Compute compute = Compute::kBF16;
   bool gradient_checkpointing = true;
@@ -58,6 +71,9 @@ struct TrainConfig {
 
   // The same configuration again as one JSON text: part of run.json, and what a resumed run must agree with.
   std::string canonical() const;
+  bool from_scratch() const;  // train_from_scratch, or a `model` block
+  bool prefers() const;       // dpo, orpo, kto
+  PreferenceOptions preference_options() const;
 };
 
 // What make_optimizer is told. And the learning rates of a run of `total` steps. A warm-up given as a ratio is rounded up, as transformers does.

@@ -1,6 +1,6 @@
 #pragma once
-// What a key of a recipe is: how it is read from YAML and how it is written back. Keys are listed by group: config.cc and
-// config_optimizer.cc.
+// What a key of a recipe is: how it is read from YAML and how it is written back. Keys are listed by group: config.cc,
+// config_kinds.cc and config_optimizer.cc.
 
 #include <functional>
 #include <map>
@@ -72,6 +72,9 @@ Key optional(std::optional<T>& value) {
           [&value] { return value ? Json(*value) : Json(); }};
 }
 
+// The group of stages, adapters, regularisation and models to begin with.
+std::map<std::string, Key> kind_keys(TrainConfig& config);
+void check_kind_keys(const TrainConfig& config, const std::string& where);
 // The group of the optimizer, its schedule and the numbers' precision.
 std::map<std::string, Key> optimizer_keys(TrainConfig& config);
 void check_optimizer_keys(const TrainConfig& config, const std::string& where);  // Error for values that cannot be

@@ -63,5 +63,43 @@ TEST(TrainConfig, CanonicalIgnoresWhatChangesNoNumber) {
   EXPECT_NE(text("seed: 1\n"), text("seed: 2\n"));
 }
 
+TEST(TrainConfig, TargetsAsPeftTakesThem) {
+  const auto lora = [](const std::string& more) { return parse_train_config(kSmall + more, {}, "r").lora; };
+  EXPECT_EQ(lora("").target_modules, std::vector<std::string>{"all-linear"});
+  EXPECT_EQ(lora("target_modules: [q_proj, v_proj]\n").target_modules, (std::vector<std::string>{"q_proj", "v_proj"}));
+  EXPECT_EQ(lora("target_modules: q_proj, v_proj\n").target_modules, (std::vector<std::string>{"q_proj", "v_proj"}));
+  const LoraConfig pattern = lora("target_modules: '.*\\.(q|v)_proj'\n");
+  EXPECT_EQ(pattern.target_pattern, ".*\\.(q|v)_proj");
+  EXPECT_TRUE(pattern.target_modules.empty());
+  EXPECT_EQ(lora("rank_pattern: {v_proj: 4}\n").rank_pattern.at("v_proj"), 4);
+  EXPECT_EQ(lora("init_lora_weights: False\n").init_lora_weights, "false");
+  EXPECT_NE(problem(std::string(kSmall) + "bias: some\n").find("choose one of none, all, lora_only"),
+            std::string::npos);
+  EXPECT_NE(problem(std::string(kSmall) + "target_modules: '(q'\n").find("no regular expression"), std::string::npos);
+}
+
+TEST(TrainConfig, KindsOfRuns) {
+  const std::string dpo = std::string(kSmall) + "stage: dpo\n";
+  EXPECT_EQ(parse_train_config(dpo + "pref_loss: ipo\n", {}, "r").preference_options().loss, "ipo");
+  EXPECT_EQ(parse_train_config(std::string(kSmall) + "stage: orpo\n", {}, "r").preference_options().loss, "orpo");
+  EXPECT_NE(problem(dpo + "pref_beta: 0\n").find("pref_beta"), std::string::npos);
+  EXPECT_NE(problem(dpo + "label_smoothing_factor: 0.1\n").find("sft and pretrain"), std::string::npos);
+  EXPECT_NE(problem(std::string(kSmall) + "stage: distill\n").find("teacher_model_name_or_path is missing"),
+            std::string::npos);
+  EXPECT_NE(problem(std::string(kSmall) + "attention_dropout: 1\n").find("attention_dropout"), std::string::npos);
+  EXPECT_NE(problem(std::string(kSmall) + "train_from_scratch: true\n").find("finetuning_type: full"),
+            std::string::npos);
+}
+
+TEST(TrainConfig, AModelsSizesInTheRecipe) {
+  const TrainConfig c = parse_train_config(
+      "model: {model_type: llama, hidden_size: 64, rms_norm_eps: 1e-5, tie_word_embeddings: true, name: '7'}\n"
+      "finetuning_type: full\noutput_dir: x\ndata: {train: a}\n",
+      {}, "r");
+  EXPECT_TRUE(c.from_scratch());
+  EXPECT_EQ(c.model,
+            R"({"model_type":"llama","hidden_size":64,"rms_norm_eps":1e-05,"tie_word_embeddings":true,"name":"7"})");
+}
+
 }  // namespace
 }  // namespace sedum

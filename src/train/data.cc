@@ -1,91 +1,231 @@
 // The rows of a run: read, split, encoded.
 
 #include <cmath>
+#include <functional>
 
 #include "base/error.h"
 #include "base/progress.h"
 #include "data/encode.h"
+#include "data/preference.h"
 #include "data/rows.h"
+#include "data/shards.h"
 #include "data/split.h"
 #include "train/train.h"
 
 namespace sedum {
 namespace {
 
-std::vector<data::Conversation> read_all(const std::vector<std::string>& files, int64_t limit) {
-  std::vector<data::Conversation> all;
+template <class Row>
+std::vector<Row> read_all(const std::vector<std::string>& files, int64_t limit,
+                          const std::function<std::vector<Row>(const std::string&)>& read) {
+  std::vector<Row> all;
   for (const std::string& file : files) {
-    auto rows = data::read_conversations(file);
+    auto rows = read(file);
     std::move(rows.begin(), rows.end(), std::back_inserter(all));
   }
   if (limit > 0 && int64_t(all.size()) > limit) all.resize(size_t(limit));
   return all;
 }
 
-std::vector<data::Sample> encode_all(const std::vector<data::Conversation>& rows, const TrainConfig& config,
-                                     const Checkpoint& checkpoint) {
-  const auto tokenizer = checkpoint.tokenizer();
-  const auto chat = checkpoint.chat_template();
-  data::SampleEncoder encoder(
-      *tokenizer, chat.get(),
-      {.cutoff_length = config.cutoff_len, .train_on_prompt = config.train_on_prompt || config.stage == "pretrain"});
-  std::vector<data::Sample> samples;
-  Progress progress("tokenising", rows.size());
-  for (const auto& row : rows) samples.push_back(encoder.encode(row)), progress.advance(1);
-  return samples;
-}
-
 std::string first_message(const data::Conversation& c) {
   return c.messages.empty() ? c.text : c.messages.front().content;
+}
+
+// Training and evaluation rows; without evaluation files a share of the training rows, questions kept together.
+template <class Row>
+struct Parts {
+  std::vector<Row> train, eval;
+};
+template <class Row>
+Parts<Row> read_parts(const TrainConfig& config, const std::function<std::vector<Row>(const std::string&)>& read,
+                      const std::function<std::string(const Row&)>& key) {
+  Parts<Row> parts{read_all(config.train_files, config.max_samples, read), read_all(config.eval_files, 0, read)};
+  if (!parts.eval.empty() || config.eval_fraction <= 0) return parts;
+  std::vector<std::string> keys;
+  for (const auto& row : parts.train) keys.push_back(key(row));
+  const data::Split split = data::split_rows(keys, {.eval_fraction = config.eval_fraction, .seed = config.seed});
+  std::vector<Row> kept;
+  for (const size_t i : split.eval) parts.eval.push_back(parts.train[i]);
+  for (const size_t i : split.train) kept.push_back(std::move(parts.train[i]));
+  parts.train = std::move(kept);
+  return parts;
+}
+
+class Encoder {
+ public:
+  Encoder(const TrainConfig& config, const Checkpoint& checkpoint)
+      : config_(config),
+        tokenizer_(checkpoint.tokenizer()),
+        chat_(checkpoint.chat_template()),
+        encoder_(*tokenizer_, chat_.get(),
+                 {.cutoff_length = config.cutoff_len,
+                  .train_on_prompt = config.train_on_prompt || config.stage == "pretrain",
+                  .last_answer_only = config.prefers()}) {}
+
+  data::Sample one(const data::Conversation& row) { return encoder_.encode(row); }
+
+  std::vector<data::Sample> all(const std::vector<data::Conversation>& rows) {
+    std::vector<data::Sample> samples;
+    Progress progress("tokenising", rows.size());
+    if (config_.stage != "pretrain") {
+      for (const auto& row : rows) samples.push_back(one(row)), progress.advance(1);
+      return samples;
+    }
+    // Texts are one stream of tokens, cut into blocks; conversations stay what they are.
+    std::vector<std::string> texts;
+    for (const auto& row : rows) {
+      if (row.is_text())
+        texts.push_back(row.text);
+      else
+        samples.push_back(one(row));
+      progress.advance(1);
+    }
+    for (auto& block : data::encode_documents(*tokenizer_, texts, config_.cutoff_len, config_.packing))
+      samples.push_back(std::move(block));
+    return samples;
+  }
+
+ private:
+  const TrainConfig& config_;
+  std::shared_ptr<const Tokenizer> tokenizer_;
+  std::shared_ptr<const ChatTemplate> chat_;
+  data::SampleEncoder encoder_;
+};
+
+data::LoaderConfig loader_config(const TrainConfig& config) {
+  return {.batch_size = config.per_device_train_batch_size,
+          .sequence_length = config.cutoff_len,
+          .packing = config.packing,
+          .group_by_length = config.group_by_length,
+          .shuffle = config.shuffle,
+          .seed = config.seed,
+          .gradient_accumulation_steps = config.gradient_accumulation_steps};
+}
+
+TrainData load_pretokenized(const TrainConfig& config, const ModelConfig& model) {
+  TrainData out;
+  data::Pretokenized batches = data::read_pretokenized(config.pretokenized);
+  if (batches.sequence > model.max_position_embeddings)
+    throw Error(config.pretokenized + ": sequences of " + std::to_string(batches.sequence) +
+                    " tokens are beyond the model's context of " + std::to_string(model.max_position_embeddings),
+                "cut them shorter");
+  for (const auto& sample : batches.samples)
+    for (const int32_t id : sample.ids)
+      if (id < 0 || id >= model.vocab_size)
+        throw Error(config.pretokenized + ": the id " + std::to_string(id) + " is not in the model's vocabulary",
+                    "tokenise with this model's tokenizer");
+  data::LoaderConfig loader = batches.config();
+  loader.gradient_accumulation_steps = config.gradient_accumulation_steps;
+  out.pretokenized_steps = batches.steps / config.gradient_accumulation_steps;
+  out.train = std::make_unique<data::Loader>(std::move(batches.samples), loader);
+  return out;
+}
+
+TrainData load_shards(const TrainConfig& config, const Checkpoint& checkpoint) {
+  TrainData out;
+  const auto source =
+      std::make_shared<data::TokenShards>(config.train_files.front(), config.cutoff_len, config.packing);
+  if (source->vocab_size() > checkpoint.config().vocab_size)
+    throw Error(config.train_files.front() + ": tokens of a vocabulary of " + std::to_string(source->vocab_size()) +
+                    ", the model has " + std::to_string(checkpoint.config().vocab_size),
+                "pack them with this model's tokenizer");
+  if (checkpoint.has_tokenizer() && checkpoint.tokenizer()->hash() != source->tokenizer_hash())
+    throw Error(config.train_files.front() + " was packed with another tokenizer",
+                "pack again: `sedum data pack --model …`");
+  data::LoaderConfig loader = loader_config(config);
+  loader.packing = false;  // blocks are full already
+  out.train = std::make_unique<data::Loader>(source, loader);
+  if (!config.eval_files.empty())
+    out.eval = Encoder(config, checkpoint).all(read_all<data::Conversation>(config.eval_files, 0, [](const auto& file) {
+      return data::read_conversations(file);
+    }));
+  return out;
+}
+
+TrainData load_pairs(const TrainConfig& config, Encoder& encoder) {
+  const auto parts = read_parts<data::Preference>(
+      config, [](const std::string& file) { return data::read_preferences(file); },
+      [](const data::Preference& p) { return first_message(p.chosen); });
+  const auto encode = [&](const std::vector<data::Preference>& rows) {
+    std::vector<data::Sample> samples;
+    Progress progress("tokenising", rows.size());
+    for (const auto& row : rows)
+      samples.push_back(encoder.one(row.chosen)), samples.push_back(encoder.one(row.rejected)), progress.advance(1);
+    return samples;
+  };
+  TrainData out;
+  out.eval = encode(parts.eval);
+  data::LoaderConfig loader = loader_config(config);
+  loader.group_size = 2;
+  out.train = std::make_unique<data::Loader>(encode(parts.train), loader);
+  return out;
+}
+
+// Each row's question with the answer of the row before it, as TRL pairs them.
+std::vector<data::Sample> mismatched(const std::vector<data::Sample>& samples, int cutoff) {
+  const auto answer_begin = [](const data::Sample& s) {
+    size_t i = 0;
+    while (i < s.labels.size() && s.labels[i] == data::kIgnored) ++i;
+    return i;
+  };
+  std::vector<data::Sample> all;
+  for (size_t i = 0; i < samples.size(); ++i) {
+    const data::Sample& other = samples[(i + samples.size() - 1) % samples.size()];
+    const size_t question = answer_begin(samples[i]);
+    data::Sample s;
+    s.ids.assign(samples[i].ids.begin(), samples[i].ids.begin() + ptrdiff_t(question));
+    s.labels.assign(question, data::kIgnored);
+    for (size_t t = answer_begin(other); t < other.ids.size() && int(s.ids.size()) < cutoff; ++t)
+      s.ids.push_back(other.ids[t]), s.labels.push_back(other.labels[t]);
+    all.push_back(std::move(s));
+  }
+  return all;
+}
+
+TrainData load_judgements(const TrainConfig& config, Encoder& encoder) {
+  const auto parts = read_parts<data::Judgement>(
+      config, [](const std::string& file) { return data::read_judgements(file); },
+      [](const data::Judgement& j) { return first_message(j.conversation); });
+  const auto encode = [&](const std::vector<data::Judgement>& rows, std::vector<bool>& desirable) {
+    std::vector<data::Sample> samples;
+    Progress progress("tokenising", rows.size());
+    for (const auto& row : rows)
+      samples.push_back(encoder.one(row.conversation)), desirable.push_back(row.desirable), progress.advance(1);
+    return samples;
+  };
+  TrainData out;
+  out.eval = encode(parts.eval, out.eval_desirable);
+  std::vector<data::Sample> train = encode(parts.train, out.desirable);
+  out.mismatched = mismatched(train, config.cutoff_len);
+  out.train = std::make_unique<data::Loader>(std::move(train), loader_config(config));
+  return out;
 }
 
 }  // namespace
 
 TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoint) {
-  TrainData out;
   const int64_t context = checkpoint.config().max_position_embeddings;
-  if (!config.pretokenized.empty()) {
-    data::Pretokenized batches = data::read_pretokenized(config.pretokenized);
-    if (batches.sequence > context)
-      throw Error(config.pretokenized + ": sequences of " + std::to_string(batches.sequence) +
-                      " tokens are beyond the model's context of " + std::to_string(context),
-                  "cut them shorter");
-    for (const auto& sample : batches.samples)
-      for (const int32_t id : sample.ids)
-        if (id < 0 || id >= checkpoint.config().vocab_size)
-          throw Error(config.pretokenized + ": the id " + std::to_string(id) + " is not in the model's vocabulary",
-                      "tokenise with this model's tokenizer");
-    data::LoaderConfig loader = batches.config();
-    loader.gradient_accumulation_steps = config.gradient_accumulation_steps;
-    out.pretokenized_steps = batches.steps / config.gradient_accumulation_steps;
-    out.train = std::make_unique<data::Loader>(std::move(batches.samples), loader);
-    return out;
-  }
+  if (!config.pretokenized.empty()) return load_pretokenized(config, checkpoint.config());
   if (config.cutoff_len > context)
     throw Error("cutoff_len " + std::to_string(config.cutoff_len) + " is beyond the model's context of " +
                     std::to_string(context),
                 "choose a smaller one");
-  std::vector<data::Conversation> train = read_all(config.train_files, config.max_samples),
-                                  eval = read_all(config.eval_files, 0);
-  if (eval.empty() && config.eval_fraction > 0) {
-    std::vector<std::string> keys;
-    for (const auto& row : train) keys.push_back(first_message(row));
-    const data::Split split = data::split_rows(keys, {.eval_fraction = config.eval_fraction, .seed = config.seed});
-    std::vector<data::Conversation> kept;
-    for (const size_t i : split.eval) eval.push_back(train[i]);
-    for (const size_t i : split.train) kept.push_back(std::move(train[i]));
-    train = std::move(kept);
-  }
-  out.eval = encode_all(eval, config, checkpoint);
-  out.train = std::make_unique<data::Loader>(
-      encode_all(train, config, checkpoint),
-      data::LoaderConfig{.batch_size = config.per_device_train_batch_size,
-                         .sequence_length = config.cutoff_len,
-                         .packing = config.packing,
-                         .group_by_length = config.group_by_length,
-                         .shuffle = config.shuffle,
-                         .seed = config.seed,
-                         .gradient_accumulation_steps = config.gradient_accumulation_steps});
+  for (const std::string& file : config.train_files)
+    if (data::is_shards(file)) {
+      if (config.stage != "pretrain")
+        throw Error(file + " holds packed tokens, which are for stage: pretrain", "give rows, or change the stage");
+      if (config.train_files.size() > 1)
+        throw Error("data.train: shards stand alone", "pack all texts into one folder");
+      return load_shards(config, checkpoint);
+    }
+  Encoder encoder(config, checkpoint);
+  if (config.stage == "kto") return load_judgements(config, encoder);
+  if (config.prefers()) return load_pairs(config, encoder);
+  const auto parts = read_parts<data::Conversation>(
+      config, [](const std::string& file) { return data::read_conversations(file); }, first_message);
+  TrainData out;
+  out.eval = encoder.all(parts.eval);
+  out.train = std::make_unique<data::Loader>(encoder.all(parts.train), loader_config(config));
   return out;
 }
 

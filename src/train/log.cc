@@ -66,13 +66,18 @@ void RunLog::start(const TrainConfig& config, const TrainableModel& trained, con
 }
 
 void RunLog::step(const StepReport& r) {
-  const Json entry{{"step", r.step},
-                   {"loss", r.loss},
-                   {"grad_norm", r.grad_norm},
-                   {"learning_rate", r.learning_rate},
-                   {"tokens", r.tokens},
-                   {"tokens_seen", r.tokens_seen},
-                   {"tokens_per_second", double(r.tokens) / r.seconds}};
+  Json entry{{"step", r.step},
+             {"loss", r.loss},
+             {"grad_norm", r.grad_norm},
+             {"learning_rate", r.learning_rate},
+             {"tokens", r.tokens},
+             {"tokens_seen", r.tokens_seen},
+             {"tokens_per_second", double(r.tokens) / r.seconds},
+             {"data_share", r.seconds > 0 ? r.waited / r.seconds : 0}};
+  for (const auto& [name, value] : r.figures) {
+    entry[name] = value;
+    board_->scalar("train/" + name, value, r.step);
+  }
   metrics(entry.dump());
   board_->scalar("train/loss", r.loss, r.step);
   board_->scalar("train/grad_norm", r.grad_norm, r.step);
@@ -83,11 +88,13 @@ void RunLog::step(const StepReport& r) {
   events_.emit("step", event);
 }
 
-void RunLog::evaluated(int64_t step, double loss) {
-  const Json entry{{"step", step}, {"eval_loss", loss}, {"eval_perplexity", std::exp(loss)}};
+void RunLog::evaluated(int64_t step, double loss, const Metrics& figures) {
+  Json entry{{"step", step}, {"eval_loss", loss}, {"eval_perplexity", std::exp(loss)}};
+  for (const auto& [name, value] : figures) entry["eval_" + name] = value;
   if (step > evaluated_) {  // a run that goes on at its end evaluates again what its log has
     metrics(entry.dump());
     board_->scalar("eval/loss", loss, step);
+    for (const auto& [name, value] : figures) board_->scalar("eval/" + name, value, step);
     evaluated_ = step;
   }
   events_.emit("eval", entry);

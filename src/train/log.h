@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "base/events.h"
+#include "train/objective.h"
 #include "train/train.h"
 
 namespace sedum {
@@ -17,6 +18,8 @@ struct StepReport {
   int64_t tokens;  // of this step
   uint64_t tokens_seen;
   double seconds;
+  double waited = 0;     // seconds of these in which the loop had no batch
+  Metrics figures = {};  // of the stage
 };
 
 class RunLog {
@@ -26,7 +29,7 @@ class RunLog {
   ~RunLog();
   void start(const TrainConfig& config, const TrainableModel& trained, const TrainData& data, int64_t resumed_step);
   void step(const StepReport& report);
-  void evaluated(int64_t step, double loss);
+  void evaluated(int64_t step, double loss, const Metrics& figures = {});
   void saved(int64_t step);
   void finish(const TrainResult& result);
   double eval_loss_before() const {

@@ -1,6 +1,7 @@
 #include "train/planner.h"
 
 #include "compute/kernels/working_memory.h"
+#include "train/objective.h"
 #include "train/optim/optimizer.h"
 
 namespace sedum {
@@ -46,6 +47,8 @@ Plan plan(const TrainConfig& config) {
   const data::StepBatch batch = largest_batch(config, *data.train, result.steps);
   result.longest_step = int64_t(batch.ids.size());
 
+  const auto objective =
+      make_objective(config, t, data, runtime, shapes);  // a teacher's weights are there from here on
   WorkingMemory working(runtime.pool.size());
   Context ctx{.pool = &runtime.pool, .arena = &shapes, .compute = config.compute, .working = &working};
   const uint64_t weights = shapes.live_bytes();
@@ -53,8 +56,7 @@ Plan plan(const TrainConfig& config) {
   const uint64_t states = shapes.live_bytes() - weights;
   Tape tape;
   for (int i = 0; i < 2; ++i) {  // the second step finds the arena as every later one does
-    for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro)
-      train_on(ctx, tape, *t.model, batch, 1, config.gradient_checkpointing);
+    for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro) objective->train_on(ctx, tape, batch);
     optimizer->step(ctx, 0, 1, i);
   }
   const uint64_t parameters = bytes_of(t.parameters), rest = whole_pages(shapes.peak_bytes()) - weights - states;

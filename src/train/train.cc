@@ -9,7 +9,9 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "data/prefetch.h"
 #include "train/log.h"
+#include "train/objective.h"
 #include "train/state.h"
 
 namespace sedum {
@@ -41,6 +43,7 @@ TrainResult train(const TrainConfig& config, Events& events) {
   Runtime runtime(config.threads);
   TrainableModel trained = build_trainable(config, runtime, runtime.arena);
   const TrainData data = load_train_data(config, trained.checkpoint);
+  const auto objective = make_objective(config, trained, data, runtime, runtime.arena);
   Context ctx = runtime.context(config.compute);
   ctx.seed = config.seed;
   const auto optimizer = make_optimizer(ctx, trained.parameters, optimizer_options(config));
@@ -56,8 +59,9 @@ TrainResult train(const TrainConfig& config, Events& events) {
   TrainResult result{.steps = total, .eval_loss_before = log.eval_loss_before()};
   const auto evaluate = [&](int64_t step) {
     if (data.eval.empty()) return std::nan("");
-    const double loss = evaluate_loss(ctx, *trained.model, data.eval);
-    log.evaluated(step, loss);
+    Metrics figures;
+    const double loss = objective->evaluate(ctx, &figures);
+    log.evaluated(step, loss, figures);
     return loss;
   };
   const auto save = [&] {
@@ -65,18 +69,21 @@ TrainResult train(const TrainConfig& config, Events& events) {
     rotate(run, config.save_total_limit);
     log.saved(state.step);
   };
+  objective->prepare(ctx, run, state.step > 0);
   if (state.step == 0) result.eval_loss_before = evaluate(0);
 
   Tape tape;
+  data::Prefetcher batches(*data.train, state.step, total);
   while (state.step < total) {
     const auto start = Clock::now();
     const int64_t step = state.step;
-    const double labels = double(data.train->label_tokens(step));
+    ctx.step = uint32_t(step);
+    objective->begin_step(ctx, step);
     int64_t tokens = 0;
     double loss = 0;
     for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro) {
-      const data::StepBatch batch = data.train->batch(step, micro);
-      loss += train_on(ctx, tape, *trained.model, batch, labels, config.gradient_checkpointing);
+      const data::StepBatch batch = batches.next();
+      loss += objective->train_on(ctx, tape, batch);
       tokens += int64_t(batch.ids.size());
     }
     const double norm = optimizer->gradient_norm(ctx);
@@ -92,7 +99,9 @@ TrainResult train(const TrainConfig& config, Events& events) {
               .learning_rate = rate,
               .tokens = tokens,
               .tokens_seen = state.tokens,
-              .seconds = seconds_since(start)});
+              .seconds = seconds_since(start),
+              .waited = batches.take_waited(),
+              .figures = objective->metrics()});
     if (config.eval_steps && state.step % config.eval_steps == 0 && state.step < total) evaluate(state.step);
     if (config.save_steps && state.step % config.save_steps == 0 && state.step < total) save();
   }

@@ -23,8 +23,11 @@ TrainResult train(const TrainConfig& config, Events& events);
 // The rows that a run trains and evaluates on, as token ids.
 struct TrainData {
   std::unique_ptr<data::Loader> train;
-  std::vector<data::Sample> eval;
+  std::vector<data::Sample> eval;  // preferences: chosen and rejected, one after the other
   int64_t pretokenized_steps = 0;
+  // For KTO: whether an answer is wanted, and each training row's question with another row's answer.
+  std::vector<bool> desirable, eval_desirable;
+  std::vector<data::Sample> mismatched;
 };
 TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoint);
 int64_t total_steps(const TrainConfig& config, const TrainData& data);

@@ -11,37 +11,85 @@ int64_t TrainableModel::trainable_count() const {
   return n;
 }
 
+Checkpoint open_checkpoint(const TrainConfig& config) {
+  if (!config.model.empty())
+    return Checkpoint::untrained(config.model, std::filesystem::path(config.tokenizer_name_or_path));
+  if (config.train_from_scratch)
+    return Checkpoint::untrained(std::filesystem::path(config.model_name_or_path),
+                                 std::filesystem::path(config.tokenizer_name_or_path));
+  return Checkpoint::open(config.model_name_or_path);
+}
+
+// The model's sizes, with the recipe's shares of dropout in place of its own.
+ModelConfig model_config(const TrainConfig& config, const Checkpoint& checkpoint) {
+  ModelConfig c = checkpoint.config();
+  c.attention_dropout = config.attention_dropout.value_or(c.attention_dropout);
+  c.resid_pdrop = config.resid_pdrop.value_or(c.resid_pdrop);
+  c.embd_pdrop = config.embd_pdrop.value_or(c.embd_pdrop);
+  return c;
+}
+
 TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Arena& arena) {
-  TrainableModel t{.checkpoint = Checkpoint::open(config.model_name_or_path),
-                   .model = nullptr,
-                   .parameters = {},
-                   .lora = {},
-                   .packed_bytes = 0};
+  TrainableModel t{
+      .checkpoint = open_checkpoint(config), .model = nullptr, .parameters = {}, .lora = {}, .packed_bytes = 0};
+  const ModelConfig sizes = model_config(config, t.checkpoint);
+  if (config.from_scratch()) {
+    RandomFactory factory(runtime.pool, arena, config.seed, false, DType::kF32, Pack::kNone, sizes.initializer_range);
+    t.model = build_model(sizes, factory);
+    t.parameters = factory.parameters();
+    return t;
+  }
   if (config.finetuning_type == "full") {
     CheckpointFactory factory(t.checkpoint, CheckpointFactory::Use::kTrainable, runtime.pool, arena);
-    t.model = build_model(t.checkpoint.config(), factory);
+    t.model = build_model(sizes, factory);
     t.parameters = factory.parameters();
     return t;
   }
   CheckpointFactory base(t.checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena,
                          config.compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
-  const auto build = [&](LoraFactory factory) {
-    t.model = build_model(t.checkpoint.config(), factory);
+  const auto build = [&](LoraFactory& factory) {
+    t.model = build_model(sizes, factory);
     factory.check_complete();
     t.parameters = factory.parameters(), t.lora = factory.config(), t.packed_bytes = base.packed_bytes();
   };
   if (config.adapter_name_or_path.empty()) {
-    build(LoraFactory(base, config.lora, arena, config.seed));
+    LoraFactory factory(base, config.lora, runtime.pool, arena, config.seed);
+    build(factory);
   } else {
     StoredAdapter adapter = read_adapter(config.adapter_name_or_path, arena);
-    build(LoraFactory(base, adapter.config, arena, std::move(adapter.weights), true));
+    adapter.config.lora_dropout = config.lora.lora_dropout;
+    LoraFactory factory(base, adapter.config, runtime.pool, arena, std::move(adapter.weights), true);
+    build(factory);
   }
   t.lora->base_model_name_or_path = std::filesystem::absolute(config.model_name_or_path).string();
   return t;
 }
 
+namespace {
+
+// Embeddings and head that are one and were trained are stored as both: PEFT, which makes them two, loads the same from that.
+void store_tied_head(const TrainableModel& trained, LoraConfig& lora, std::vector<Variable>& parameters) {
+  if (!trained.checkpoint.config().tie_word_embeddings) return;
+  const std::string table = peft_saved_name("model.embed_tokens.weight"), head = peft_saved_name("lm_head.weight");
+  const Variable* embeddings = nullptr;
+  for (const Variable& p : parameters) {
+    if (p.name() == head) return;
+    if (p.name() == table) embeddings = &p;
+  }
+  if (!embeddings) return;
+  parameters.push_back(Variable::parameter(embeddings->value(), head));
+  if (!lora.saves("lm_head")) lora.modules_to_save.push_back("lm_head");
+}
+
+}  // namespace
+
 void write_result(const TrainableModel& trained, const std::filesystem::path& output_dir) {
-  if (trained.lora) return write_adapter(output_dir / "adapter", *trained.lora, trained.parameters);
+  if (trained.lora) {
+    LoraConfig lora = *trained.lora;
+    std::vector<Variable> parameters = trained.parameters;
+    store_tied_head(trained, lora, parameters);
+    return write_adapter(output_dir / "adapter", lora, parameters);
+  }
   write_folder(output_dir / "model", trained.checkpoint, trained.parameters);
 }
 

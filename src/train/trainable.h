@@ -19,6 +19,8 @@ struct TrainableModel {
   int64_t trainable_count() const;
 };
 
+// What model_name_or_path or the `model:` block means.
+Checkpoint open_checkpoint(const TrainConfig& config);
 // Parameters live in `arena`: the runtime's own, or one without memory to plan a run.
 TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Arena& arena);
 // The result in the form that others load: PEFT's folder, or Hugging Face's.

@@ -45,7 +45,7 @@ class Resume(SedumTest):
     def metrics(self, name):
         """Every line but for what is a time."""
         lines = json_lines((self.folder / name / "metrics.jsonl").read_text())
-        return [{k: v for k, v in line.items() if k != "tokens_per_second"} for line in lines]
+        return [{k: v for k, v in line.items() if k not in ("tokens_per_second", "data_share")} for line in lines]
 
     def assertSameRun(self, first, second, kind, steps=STEPS):
         a, b = self.metrics(first), self.metrics(second)

@@ -70,25 +70,27 @@ void with_key_type(DType dtype, F&& f) {
 }
 
 template <class T>
-void naive_forward(ThreadPool& pool, const AttentionForward<T>& call, std::span<const AttentionSegment> segments) {
+void naive_forward(ThreadPool& pool, const AttentionForward<T>& call, std::span<const AttentionSegment> segments,
+                   const Dropout* dropout) {
   const AttentionShape& shape = call.shape;
   with_key_type<T>(call.kv.dtype, [&]<class K>(K*) {
     for_each(pool, int64_t(segments.size()) * shape.num_heads, [&](int64_t i) {
       ref::attention_forward<T, K>(shape, segments[size_t(i / shape.num_heads)], int(i % shape.num_heads), call.q,
-                                   call.q_stride, call.kv, call.out, call.out_stride, call.log_sum_exp);
+                                   call.q_stride, call.kv, call.out, call.out_stride, call.log_sum_exp, dropout);
     });
   });
 }
 
 template <class T>
-void naive_backward(ThreadPool& pool, const AttentionBackward<T>& call, std::span<const AttentionSegment> segments) {
+void naive_backward(ThreadPool& pool, const AttentionBackward<T>& call, std::span<const AttentionSegment> segments,
+                    const Dropout* dropout) {
   const AttentionShape& shape = call.shape;
   const int64_t heads = shape.num_key_value_heads;
   with_key_type<T>(call.kv.dtype, [&]<class K>(K*) {
     for_each(pool, int64_t(segments.size()) * heads, [&](int64_t i) {
       ref::attention_backward<T, K>(shape, segments[size_t(i / heads)], int(i % heads), call.dout, call.q,
                                     call.q_stride, call.kv, call.out, call.out_stride, call.log_sum_exp, call.dq,
-                                    call.dk, call.dv);
+                                    call.dk, call.dv, dropout);
     });
   });
 }
@@ -211,34 +213,34 @@ AttentionScratch attention_scratch(const AttentionShape& shape, std::span<const 
 template <class T>
 void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments,
                        const T* q, int64_t q_stride, const KeysValues& kv, T* out, int64_t out_stride,
-                       stat_t<T>* log_sum_exp) {
+                       stat_t<T>* log_sum_exp, const Dropout* dropout) {
   const AttentionForward<T> call{shape, kv, q, q_stride, out, out_stride, log_sum_exp};
-  if (const AttentionKernels<T>* kernels = attention_kernels<T>()) {
+  if (const AttentionKernels<T>* kernels = dropout ? nullptr : attention_kernels<T>()) {
     if constexpr (!std::is_same_v<T, double>) fast_forward(pool, *kernels, call, segments);
   } else {
-    naive_forward(pool, call, segments);
+    naive_forward(pool, call, segments, dropout);
   }
 }
 
 template <class T>
 void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments,
                         const T* dout, const T* q, int64_t q_stride, const KeysValues& kv, const T* out,
-                        int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv) {
+                        int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv, const Dropout* dropout) {
   SEDUM_CHECK(kv.page_size == 0);
   const AttentionBackward<T> call{shape, kv, dout, q, q_stride, out, out_stride, log_sum_exp, dq, dk, dv};
-  if (const AttentionKernels<T>* kernels = attention_kernels<T>()) {
+  if (const AttentionKernels<T>* kernels = dropout ? nullptr : attention_kernels<T>()) {
     if constexpr (!std::is_same_v<T, double>) fast_backward(pool, *kernels, call, segments);
   } else {
-    naive_backward(pool, call, segments);
+    naive_backward(pool, call, segments, dropout);
   }
 }
 
 #define SEDUM_ATTENTION(T)                                                                                            \
   template void attention_forward(ThreadPool&, const AttentionShape&, std::span<const AttentionSegment>, const T*,    \
-                                  int64_t, const KeysValues&, T*, int64_t, stat_t<T>*);                               \
+                                  int64_t, const KeysValues&, T*, int64_t, stat_t<T>*, const Dropout*);               \
   template void attention_backward(ThreadPool&, const AttentionShape&, std::span<const AttentionSegment>, const T*,   \
                                    const T*, int64_t, const KeysValues&, const T*, int64_t, const stat_t<T>*, T*, T*, \
-                                   T*);
+                                   T*, const Dropout*);
 SEDUM_ATTENTION(float)
 SEDUM_ATTENTION(double)
 SEDUM_ATTENTION(bf16)

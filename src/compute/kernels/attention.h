@@ -19,6 +19,7 @@
 
 #include "base/thread_pool.h"
 #include "compute/dtype/dtype.h"
+#include "compute/kernels/dropout.h"
 
 namespace sedum {
 
@@ -50,17 +51,19 @@ struct KeysValues {
 
 // T: float, bf16; double by the naive twin. A query that sees no key gives zeros and a log-sum-exp of −inf. Rows of no segment are
 // left alone, here and in the backward pass. q and out rows are `q_stride` and `out_stride` values apart. log_sum_exp (rows, num_heads) may be null.
+// `dropout`: probabilities are dropped, counted by query row, head and key index; computed by the naive twin.
 template <class T>
 void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments,
                        const T* q, int64_t q_stride, const KeysValues& kv, T* out, int64_t out_stride,
-                       stat_t<T>* log_sum_exp);
+                       stat_t<T>* log_sum_exp, const Dropout* dropout = nullptr);
 
 // Contiguous keys only, every key in one segment. dq, dk, dv are overwritten; q and dq rows are `q_stride` apart, out and dout rows
 // `out_stride`; dk, dv (rows, num_key_value_heads, head_dim) contiguous. The bias gets no gradient.
 template <class T>
 void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments,
                         const T* dout, const T* q, int64_t q_stride, const KeysValues& kv, const T* out,
-                        int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv);
+                        int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv,
+                        const Dropout* dropout = nullptr);
 
 // What a call holds as working memory, which stays for the next: on each thread, and once more on the caller. For float and bf16.
 struct AttentionScratch {

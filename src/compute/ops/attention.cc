@@ -2,6 +2,7 @@
 
 #include "compute/kernels/rows.h"
 #include "compute/ops/check.h"
+#include "compute/ops/dropout.h"
 
 namespace sedum::ops {
 namespace {
@@ -11,7 +12,7 @@ KeysValues rows_of(const Tensor& k, const Tensor& v) { return {k.dtype(), k.raw(
 }  // namespace
 
 Variable attention(Context& ctx, const Variable& q, const Variable& k, const Variable& v, const AttentionShape& shape,
-                   const Segments& segments) {
+                   const Segments& segments, float dropout, uint32_t site) {
   const int64_t width = int64_t(shape.num_heads) * shape.head_dim,
                 kv_width = int64_t(shape.num_key_value_heads) * shape.head_dim;
   check_same_shape("attention", k, v);
@@ -25,6 +26,7 @@ Variable attention(Context& ctx, const Variable& q, const Variable& k, const Var
               s.key_begin + s.key_count <= k.shape().rows(),
           "attention", "a segment reaches beyond the rows");
   const int64_t rows = q.shape().rows();
+  const std::optional<CountedDropout> drop = counted_dropout(ctx, dropout, site, rows);
   Tensor out = ctx.empty(q.dtype(), q.shape());
   Tensor lse = recording(ctx, {&q, &k, &v})
                    ? ctx.empty(q.dtype() == DType::kF64 ? DType::kF64 : DType::kF32, {rows, shape.num_heads})
@@ -32,27 +34,29 @@ Variable attention(Context& ctx, const Variable& q, const Variable& k, const Var
   if (ctx.runs())
     with_type("attention", q.dtype(), [&]<class T>(T) {
       attention_forward<T>(*ctx.pool, shape, *segments, q.value().data<T>(), width, rows_of(k.value(), v.value()),
-                           out.data<T>(), width, lse.defined() ? statistics<T>(lse) : nullptr);
+                           out.data<T>(), width, lse.defined() ? statistics<T>(lse) : nullptr,
+                           drop ? &drop->dropout : nullptr);
     });
   else if (ctx.working)
     ctx.working->attention(shape, *segments, false);
-  return record(ctx, "attention", {&q, &k, &v}, out,
-                [qv = q.value(), kv = k.value(), vv = v.value(), out, lse, shape, segments, width](BackwardPass& pass) {
-                  Context& c = pass.context();
-                  Tensor dq = c.empty(qv.dtype(), qv.shape()), dk = c.empty(kv.dtype(), kv.shape()),
-                         dv = c.empty(vv.dtype(), vv.shape());
-                  if (c.runs())
-                    with_type("attention", qv.dtype(), [&]<class T>(T) {
-                      attention_backward<T>(*c.pool, shape, *segments, pass.gradient().data<T>(), qv.data<T>(), width,
-                                            rows_of(kv, vv), out.data<T>(), width, statistics<T>(lse), dq.data<T>(),
-                                            dk.data<T>(), dv.data<T>());
-                    });
-                  else if (c.working)
-                    c.working->attention(shape, *segments, true);
-                  if (pass.wants(0)) pass.add(0, dq);
-                  if (pass.wants(1)) pass.add(1, dk);
-                  if (pass.wants(2)) pass.add(2, dv);
-                });
+  return record(
+      ctx, "attention", {&q, &k, &v}, out,
+      [qv = q.value(), kv = k.value(), vv = v.value(), out, lse, shape, segments, width, drop](BackwardPass& pass) {
+        Context& c = pass.context();
+        Tensor dq = c.empty(qv.dtype(), qv.shape()), dk = c.empty(kv.dtype(), kv.shape()),
+               dv = c.empty(vv.dtype(), vv.shape());
+        if (c.runs())
+          with_type("attention", qv.dtype(), [&]<class T>(T) {
+            attention_backward<T>(*c.pool, shape, *segments, pass.gradient().data<T>(), qv.data<T>(), width,
+                                  rows_of(kv, vv), out.data<T>(), width, statistics<T>(lse), dq.data<T>(), dk.data<T>(),
+                                  dv.data<T>(), drop ? &drop->dropout : nullptr);
+          });
+        else if (c.working)
+          c.working->attention(shape, *segments, true);
+        if (pass.wants(0)) pass.add(0, dq);
+        if (pass.wants(1)) pass.add(1, dk);
+        if (pass.wants(2)) pass.add(2, dv);
+      });
 }
 
 Variable rope(Context& ctx, const Variable& x, const Tensor& cos, const Tensor& sin, int64_t head_dim) {

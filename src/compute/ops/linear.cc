@@ -117,23 +117,27 @@ void add_low_rank(Context& ctx, const Variable& x, const Variable& a, const Vari
 }
 
 Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, const Variable& a,
-                     const Variable& b, float factor) {
+                     const Variable& b, float factor, const Variable* low) {
   check_linear("lora_linear", x, weight, bias);
   const int64_t rank = a.shape()[0];
   check(a.shape() == Shape{rank, weight.in_features()} && b.shape() == Shape{weight.out_features(), rank},
         "lora_linear",
         "A " + a.shape().text() + " and B " + b.shape().text() + " do not fit the weight " +
             weight.stored.shape().text());
+  if (low) check_same_shape("lora_linear", x, *low);
+  const Tensor seen = low ? low->value() : x.value();
   Tensor y = ctx.empty(x.dtype(), with_last(x.shape(), weight.out_features()));
   Tensor u = ctx.empty(x.dtype(), with_last(x.shape(), rank));  // factor · x · Aᵀ
   const Compute compute = product_compute(ctx);
   forward(ctx, x, weight, bias, y);
-  product_nt(ctx, compute, x.value(), a.value(), u);
+  product_nt(ctx, compute, seen, a.value(), u);
   scale_by(ctx, factor, u);
   product_nt(ctx, compute, u, b.value(), y, true);
   const Variable none;
-  return record(ctx, "lora_linear", {&x, &weight.stored, bias ? bias : &none, &a, &b}, y,
-                [xv = x.value(), w = weight, av = a.value(), bv = b.value(), u, factor, compute](BackwardPass& pass) {
+  const size_t low_input = low ? 5 : 0;
+  return record(ctx, "lora_linear", {&x, &weight.stored, bias ? bias : &none, &a, &b, low ? low : &none}, y,
+                [xv = x.value(), seen, w = weight, av = a.value(), bv = b.value(), u, factor, compute,
+                 low_input](BackwardPass& pass) {
                   Context& c = pass.context();
                   const Tensor& dy = pass.gradient();
                   backward_parameters(pass, xv);
@@ -146,11 +150,11 @@ Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, cons
                   scale_by(c, factor, du);
                   if (pass.wants(3)) {  // dA = duᵀ · x
                     auto [da, accumulate] = pass.target(3);
-                    product_tn(c, compute, du, xv, da, accumulate);
+                    product_tn(c, compute, du, seen, da, accumulate);
                   }
                   backward_data(pass, w);
-                  if (pass.wants(0)) {  // dx += du · A
-                    auto [dx, accumulate] = pass.target(0);
+                  if (pass.wants(low_input)) {  // dx += du · A
+                    auto [dx, accumulate] = pass.target(low_input);
                     product_nn(c, compute, du, av, dx, accumulate);
                   }
                 });

@@ -29,9 +29,10 @@ struct LinearTerm {
 std::vector<Variable> linear_group(Context& ctx, const Variable& x, std::span<const LinearTerm> terms);
 
 // y = x · Wᵀ + bias + factor · (x · Aᵀ) · Bᵀ with A (r,K), B (N,r): the sum of three linear() in one pass over y.
-// Hu et al.: "LoRA: Low-Rank Adaptation of Large Language Models", 2021; factor is lora_alpha / r.
+// Hu et al.: "LoRA: Low-Rank Adaptation of Large Language Models", 2021; factor is lora_alpha / r. low: what the adapter sees in place
+// of x, that is x with dropout; null: x.
 Variable lora_linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, const Variable& a,
-                     const Variable& b, float factor);
+                     const Variable& b, float factor, const Variable* low = nullptr);
 
 // y += factor · (x · Aᵀ) · Bᵀ, without a tape.
 void add_low_rank(Context& ctx, const Variable& x, const Variable& a, const Variable& b, float factor, Tensor& y);

@@ -20,6 +20,9 @@ const Registered kLinearNoBias({"linear", {{2, 2, 4}, {3, 4}}, [](Context& c, In
 const Registered kLora({"lora_linear", {{5, 4}, {3, 4}, {3}, {2, 4}, {3, 2}}, [](Context& c, In in) {
                           return lora_linear(c, in[0], {in[1], nullptr}, &in[2], in[3], in[4], 0.5f);
                         }});
+const Registered kLoraLow({"lora_linear", {{5, 4}, {3, 4}, {2, 4}, {3, 2}, {5, 4}}, [](Context& c, In in) {
+                             return lora_linear(c, in[0], {in[1], nullptr}, nullptr, in[2], in[3], 0.5f, &in[4]);
+                           }});
 
 struct Linear : ::testing::Test {
   ThreadPool pool{2};

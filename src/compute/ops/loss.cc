@@ -4,19 +4,10 @@
 
 #include "compute/kernels/rows.h"
 #include "compute/ops/check.h"
+#include "compute/ops/vocabulary.h"
 
 namespace sedum::ops {
 namespace {
-
-constexpr int64_t kChunkBytes = 32 << 20;  // of logits at a time
-
-void check_labels(const char* op, const Ids& labels, int64_t rows, int64_t vocabulary) {
-  check(int64_t(labels->size()) == rows, op,
-        std::to_string(labels->size()) + " labels for " + std::to_string(rows) + " rows");
-  for (const int32_t label : *labels)
-    check(label == kIgnored || (label >= 0 && label < vocabulary), op,
-          "label " + std::to_string(label) + " is not below " + std::to_string(vocabulary));
-}
 
 template <class T>
 double total(const T* values, int64_t n) {
@@ -34,13 +25,43 @@ void store_scalar(Tensor& y, double value) {
 
 double load_scalar(const Tensor& y) { return y.dtype() == DType::kF64 ? *y.data<double>() : double(*y.data<float>()); }
 
-DType statistic_type(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
-
 // t · s, in place where s is not 1.
 void scale_by(Context& ctx, Tensor& t, double s) {
   if (!ctx.runs() || s == 1) return;
   with_type("cross_entropy", t.dtype(),
             [&]<class T>(T) { sedum::scale<T>(*ctx.pool, t.data<T>(), float(s), t.count(), t.data<T>()); });
+}
+
+// The mean of each row.
+template <class T>
+std::vector<double> row_means(Context& ctx, const T* x, int64_t rows, int64_t cols) {
+  std::vector<double> means(static_cast<size_t>(rows));
+  ctx.pool->parallel_for(rows, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) means[size_t(r)] = total(x + r * cols, cols) / double(cols);
+  });
+  return means;
+}
+
+// From cross-entropy with the label to cross-entropy with the smoothed target: the loss grows by ε (logit of the label − mean logit), its
+// gradient by factor · ε (one-hot − 1/V).
+struct Smoothing {
+  const std::vector<double>&means, &of_label;
+  const int32_t* labels;
+  float smoothing, factor;
+  bool gradient;
+};
+template <class T>
+void smooth(Context& ctx, const Smoothing& s, int64_t cols, T* gradients, T* losses) {
+  const T even = T(s.factor * s.smoothing / float(cols));
+  ctx.pool->parallel_for(int64_t(s.means.size()), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r) {
+      losses[r] += T(double(s.smoothing) * (s.of_label[size_t(r)] - s.means[size_t(r)]));
+      if (!s.gradient) continue;
+      T* g = gradients + r * cols;
+      for (int64_t c = 0; c < cols; ++c) g[c] -= even;
+      g[s.labels[r]] += T(s.factor * s.smoothing);
+    }
+  });
 }
 
 }  // namespace
@@ -64,16 +85,14 @@ Variable cross_entropy(Context& ctx, const Variable& logits, const Ids& labels, 
 }
 
 Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& weight, const Ids& labels, float factor,
-                            std::vector<float>* losses) {
+                            std::vector<float>* losses, float smoothing) {
+  check(smoothing >= 0 && smoothing < 1, "cross_entropy_head", "smoothing is not in [0, 1)");
   check(hidden.shape()[-1] == weight.in_features(), "cross_entropy_head",
         "hidden " + hidden.shape().text() + " does not fit the weight " + weight.stored.shape().text());
   const int64_t vocabulary = weight.out_features(), all_rows = hidden.shape().rows();
-  check_labels("cross_entropy_head", labels, all_rows, vocabulary);
-
-  auto rows = std::make_shared<std::vector<int32_t>>();
-  std::vector<int32_t> kept;
-  for (size_t i = 0; i < labels->size(); ++i)
-    if ((*labels)[i] != kIgnored) rows->push_back(int32_t(i)), kept.push_back((*labels)[i]);
+  const LabelledRows labelled = labelled_rows("cross_entropy_head", labels, all_rows, vocabulary);
+  const std::vector<int32_t>& kept = labelled.labels;
+  const Ids& rows = labelled.rows;
   const Variable x = select_rows(ctx, hidden, rows);
   const int64_t count = int64_t(rows->size());
 
@@ -82,32 +101,39 @@ Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& 
   Tensor y = ctx.empty(statistic, {}), each = ctx.empty(statistic, {count});
   Tensor dx = wants_x ? ctx.empty(x.dtype(), x.shape()) : Tensor(),
          dw = wants_w ? ctx.empty(statistic, weight.stored.shape()) : Tensor();
-  const int64_t chunk =
-      std::clamp<int64_t>(kChunkBytes / int64_t(row_bytes(statistic, vocabulary)), 1, std::max<int64_t>(count, 1));
-  const Compute compute = ctx.compute == Compute::kInt8 ? Compute::kBF16 : ctx.compute;
-  const auto fits = [&](const auto& packed) { return packed && packed->compute() == ctx.compute; };
+  const int64_t chunk = chunk_rows(count, vocabulary, statistic);
   {
     Tensor logits = ctx.empty(statistic, {chunk, vocabulary});
     for (int64_t begin = 0; begin < count && (ctx.runs() || begin == 0); begin += chunk) {
       const int64_t n = std::min(chunk, count - begin);
       Tensor part = x.value().slice(0, begin, begin + n), some = logits.slice(0, 0, n);
-      if (!fits(weight.packed))
-        product_nt(ctx, compute, part, weight.stored.value(), some);
-      else if (ctx.runs())
-        product_packed(*ctx.pool, matrix(part), *weight.packed, mutable_matrix(some));
+      head_logits(ctx, part, weight, some);
       if (ctx.runs())
         with_statistic(statistic, [&]<class T>(T) {
+          const std::vector<double> means =
+              smoothing > 0 ? row_means(ctx, some.data<T>(), n, vocabulary) : std::vector<double>();
+          const auto logit = [&](int64_t i) {
+            return double(some.data<T>()[i * vocabulary + kept[size_t(begin + i)]]);
+          };
+          std::vector<double> of_label(means.size());
+          for (int64_t i = 0; i < int64_t(means.size()); ++i) of_label[size_t(i)] = logit(i);
           sedum::cross_entropy<T>(*ctx.pool, some.data<T>(), kept.data() + begin, factor, n, vocabulary,
                                   each.data<T>() + begin, !wants_x && !wants_w);
+          if (smoothing > 0)
+            smooth<T>(ctx,
+                      {.means = means,
+                       .of_label = of_label,
+                       .labels = kept.data() + begin,
+                       .smoothing = smoothing,
+                       .factor = factor,
+                       .gradient = wants_x || wants_w},
+                      vocabulary, some.data<T>(), each.data<T>() + begin);
         });
       if (wants_x) {
         Tensor dpart = dx.slice(0, begin, begin + n);
-        if (!fits(weight.packed_transposed))
-          product_nn(ctx, compute, some, weight.stored.value(), dpart);
-        else if (ctx.runs())
-          product_packed(*ctx.pool, matrix(some), *weight.packed_transposed, mutable_matrix(dpart));
+        head_gradient(ctx, some, weight, dpart);
       }
-      if (wants_w) product_tn(ctx, compute, some, part, dw, begin > 0);
+      if (wants_w) product_tn(ctx, head_compute(ctx), some, part, dw, begin > 0);
     }
   }
   if (ctx.runs()) {

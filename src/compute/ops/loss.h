@@ -11,8 +11,9 @@ Variable cross_entropy(Context& ctx, const Variable& logits, const Ids& labels, 
 
 // The same of logits = hidden · Wᵀ without ever holding them: hidden (R,C), weight (V,C). Only rows with a label are multiplied, in
 // chunks; the gradients are made in the forward pass, while a chunk's logits are in cache. losses, if not null, receives −log p
-// of each row (0 where ignored).
+// of each row (0 where ignored). smoothing ε: the target is 1 − ε on the label and ε spread evenly over the vocabulary, as
+// transformers' label_smoothing_factor has it (Szegedy et al. 2015).
 Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& weight, const Ids& labels, float factor,
-                            std::vector<float>* losses = nullptr);
+                            std::vector<float>* losses = nullptr, float smoothing = 0);
 
 }  // namespace sedum::ops

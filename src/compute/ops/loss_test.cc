@@ -20,6 +20,10 @@ const Registered kPlain({"cross_entropy", {{4, 6}}, [](Context& c, In in) {
 const Registered kHead({"cross_entropy_head", {{4, 3}, {6, 3}}, [](Context& c, In in) {
                           return cross_entropy_head(c, in[0], {in[1], nullptr}, ids({1, kIgnored, 5, 0}), 0.25f);
                         }});
+const Registered kSmoothed(
+    {"cross_entropy_head", {{4, 3}, {6, 3}}, [](Context& c, In in) {
+       return cross_entropy_head(c, in[0], {in[1], nullptr}, ids({1, kIgnored, 5, 0}), 0.25f, nullptr, 0.3f);
+     }});
 
 struct Loss : ::testing::Test {
   ThreadPool pool{2};
@@ -56,6 +60,28 @@ TEST_F(Loss, HeadIsItsUnfusedDefinition) {
 TEST_F(Loss, UniformLogitsGiveTheLogarithmOfTheVocabulary) {
   const Variable x(Tensor::zeros(arena, DType::kF32, {2, 10}));
   EXPECT_NEAR(*cross_entropy(ctx, x, ids({0, 9}), 0.5f).value().data<float>(), std::log(10.0f), 1e-6);
+}
+
+// (1 − ε) · −log p(label) + ε · mean over the vocabulary of −log p: transformers' LabelSmoother, written out.
+TEST_F(Loss, SmoothedIsItsDefinition) {
+  const Variable x = normal({3, 4}, 0), w = normal({7, 4}, 1);
+  const std::vector<int32_t> labels{2, kIgnored, 6};
+  std::vector<float> each;
+  const float loss = *cross_entropy_head(ctx, x, {w, nullptr}, ids(labels), 0.5f, &each, 0.1f).value().data<float>();
+  double expected = 0;
+  for (const size_t r : {0, 2}) {
+    double logits[7], sum = 0, mean = 0;
+    for (size_t v = 0; v < 7; ++v) {
+      logits[v] = 0;
+      for (size_t c = 0; c < 4; ++c)
+        logits[v] += double(x.value().data<float>()[r * 4 + c]) * double(w.value().data<float>()[v * 4 + c]);
+      sum += std::exp(logits[v]), mean += logits[v] / 7;
+    }
+    const double of_row = 0.9 * (std::log(sum) - logits[labels[r]]) + 0.1 * (std::log(sum) - mean);
+    EXPECT_NEAR(each[r], of_row, 1e-5);
+    expected += 0.5 * of_row;
+  }
+  EXPECT_NEAR(loss, expected, 1e-5);
 }
 
 TEST_F(Loss, AllMaskedIsZeroWithZeroGradients) {

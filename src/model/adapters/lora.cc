@@ -2,50 +2,81 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 
 #include "base/error.h"
 #include "base/random.h"
+#include "compute/ops/dropout.h"
 
 namespace sedum {
 namespace {
 
 std::string last_part(const std::string& name) { return name.substr(name.rfind('.') + 1); }
 
-// FNV-1a: the random stream of a weight follows from its name, not from the order of construction.
-uint32_t stream_of(const std::string& name) {
-  uint32_t h = 2166136261u;
-  for (const char c : name) h = (h ^ uint8_t(c)) * 16777619u;
-  return h;
+// A stored tensor of any type as f32.
+void decode_into(ThreadPool& pool, const Tensor& stored, Tensor& to) {
+  const int64_t rows = stored.shape().rows(), cols = stored.size(-1);
+  const size_t bytes = row_bytes(stored.dtype(), cols);
+  pool.parallel_for(rows, [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      decode(stored.dtype(), static_cast<const char*>(stored.raw()) + size_t(r) * bytes, to.data<float>() + r * cols,
+             cols);
+  });
 }
 
 }  // namespace
 
-float LoraConfig::factor() const { return use_rslora ? lora_alpha / std::sqrt(float(r)) : lora_alpha / float(r); }
+// ‖W + sBA‖: of this step's A and B while they move, else computed once.
+Tensor LoraLinear::norms(Context& ctx) const {
+  const auto compute = [&] {
+    return ops::adapted_norms(ctx, base_->weight(), dora_->squares, a_.value(), b_.value(), factor_);
+  };
+  if (a_.needs_gradient()) return compute();
+  std::call_once(once_, [&] { constant_norms_ = compute(); });
+  return constant_norms_;
+}
 
-bool LoraConfig::targets(const std::string& name) const {
-  if (name == "lm_head") return false;  // PEFT's "all-linear" leaves the head out
-  return std::any_of(target_modules.begin(), target_modules.end(), [&](const std::string& target) {
-    return target == "all-linear" || name == target || (name.size() > target.size() && name.ends_with("." + target));
+Variable LoraLinear::forward(Context& ctx, const Variable& x) const {
+  const Variable dropped = ops::dropout(ctx, x, dropout_, site_);
+  const Variable* low = dropped.value().raw() == x.value().raw() ? nullptr : &dropped;
+  if (!dora_) return ops::lora_linear(ctx, x, base_->weight(), base_->bias(), a_, b_, factor_, low);
+  const Variable z = ops::lora_linear(ctx, x, base_->weight(), nullptr, a_, b_, factor_, low);
+  return ops::scale_columns(ctx, z, dora_->magnitude, norms(ctx), base_->bias());
+}
+
+void LoraLinear::adapt(Context& ctx, const Variable& x, Tensor& y) const {
+  ops::add_low_rank(ctx, x, a_, b_, factor_, y);
+  if (!dora_) return;
+  const Tensor n = norms(ctx);
+  if (!ctx.runs()) return;
+  // y is z + bias, and shall be z · m / norm + bias.
+  const float *m = dora_->magnitude.value().data<float>(), *norm = n.data<float>(),
+              *bias = base_->bias() ? base_->bias()->value().data<float>() : nullptr;
+  const int64_t cols = y.size(-1);
+  ctx.pool->parallel_for(y.shape().rows(), [&](int64_t begin, int64_t end) {
+    for (int64_t r = begin; r < end; ++r)
+      for (int64_t c = 0; c < cols; ++c) {
+        float& v = y.data<float>()[r * cols + c];
+        v = bias ? (v - bias[c]) * (m[c] / norm[c]) + bias[c] : v * (m[c] / norm[c]);
+      }
   });
 }
 
-std::string peft_name(const std::string& linear, char which) {
-  return "base_model.model." + linear + ".lora_" + which + ".weight";
-}
+LoraFactory::LoraFactory(LayerFactory& base, LoraConfig config, ThreadPool& pool, Arena& arena, uint64_t seed)
+    : base_(base), config_(std::move(config)), pool_(pool), arena_(arena), seed_(seed) {}
 
-LoraFactory::LoraFactory(LayerFactory& base, LoraConfig config, Arena& arena, uint64_t seed)
-    : base_(base), config_(std::move(config)), arena_(arena), seed_(seed) {}
-
-LoraFactory::LoraFactory(LayerFactory& base, LoraConfig config, Arena& arena, std::map<std::string, Tensor> weights,
-                         bool trainable)
+LoraFactory::LoraFactory(LayerFactory& base, LoraConfig config, ThreadPool& pool, Arena& arena,
+                         std::map<std::string, Tensor> weights, bool trainable)
     : base_(base),
       config_(std::move(config)),
+      pool_(pool),
       arena_(arena),
       stored_(true),
       trainable_(trainable),
       weights_(std::move(weights)) {}
 
-Variable LoraFactory::matrix(const std::string& name, const Shape& shape, bool random) {
+// The adapter's own tensor of that name: the stored one, or a new one that `fill` fills.
+Variable LoraFactory::parameter(const std::string& name, const Shape& shape, const std::function<void(Tensor&)>& fill) {
   Tensor t;
   if (stored_) {
     const auto found = weights_.find(name);
@@ -58,27 +89,108 @@ Variable LoraFactory::matrix(const std::string& name, const Shape& shape, bool r
     weights_.erase(found);
   } else {
     t = Tensor::zeros(arena_, DType::kF32, shape);
-    if (random && arena_.backed()) {
-      const Random rng(seed_, Purpose::kInit, stream_of(name));
-      const float bound = 1 / std::sqrt(float(shape[1]));
-      for (int64_t i = 0; i < t.count(); ++i) t.data<float>()[i] = (2 * rng.uniform(uint64_t(i)) - 1) * bound;
-    }
+    if (arena_.backed()) fill(t);
   }
-  return trainable_ ? Variable::parameter(t, name) : Variable(t);
+  if (!trainable_) return Variable(t);
+  parameters_.push_back(Variable::parameter(t, name));
+  return parameters_.back();
+}
+
+Variable LoraFactory::matrix(const std::string& name, const Shape& shape, Fill fill) {
+  return parameter(name, shape, [&](Tensor& t) {
+    if (fill == Fill::kZero) return;
+    const Random rng(seed_, Purpose::kInit, stream_of(name));
+    const float bound = 1 / std::sqrt(float(shape[1])), deviation = 1 / float(shape[0]);
+    for (int64_t i = 0; i < t.count(); ++i)
+      t.data<float>()[i] =
+          fill == Fill::kUniform ? (2 * rng.uniform(uint64_t(i)) - 1) * bound : deviation * rng.normal(uint64_t(i));
+  });
+}
+
+// Of a weight of the base, to be trained whole.
+Variable LoraFactory::copy_of(const std::string& name, const Variable& stored) {
+  return parameter(name, stored.shape(), [&](Tensor& t) { decode_into(pool_, stored.value(), t); });
+}
+
+// Whether the adapter has a tensor beside A and B: a new one as `asked`, a stored one as its file has it.
+bool LoraFactory::has_own(const std::string& name, bool asked) const {
+  return stored_ ? weights_.count(name) > 0 : asked;
+}
+
+std::optional<Magnitudes> LoraFactory::magnitudes(const std::string& name, const DenseLinear& layer, const Variable& a,
+                                                  const Variable& b) {
+  if (!config_.use_dora) return std::nullopt;
+  Context ctx{.pool = &pool_, .arena = &arena_};
+  Magnitudes m;
+  m.squares = ops::row_squares(ctx, layer.weight());
+  m.magnitude = parameter(peft_magnitude_name(name), {layer.out_features()}, [&](Tensor& t) {
+    const Tensor norms = ops::adapted_norms(ctx, layer.weight(), m.squares, a.value(), b.value(), config_.factor(name));
+    std::memcpy(t.raw(), norms.raw(), t.bytes());
+  });
+  return m;
 }
 
 std::unique_ptr<Linear> LoraFactory::linear(const std::string& name, int64_t out_features, int64_t in_features,
                                             bool bias) {
   std::unique_ptr<Linear> layer = base_.linear(name, out_features, in_features, bias);
-  seen_.push_back(last_part(name));
-  if (!config_.targets(name)) return layer;
+  seen_.push_back(last_part(name)), layers_.push_back(name);
+  const bool adapted = config_.targets(name), whole = has_own(peft_saved_name(name + ".weight"), config_.saves(name));
+  const bool own_bias =
+      bias && !whole &&
+      has_own(peft_bias_name(name, adapted), config_.bias == "all" || (config_.bias == "lora_only" && adapted));
+  if (!adapted && !whole && !own_bias) return layer;
   if (!dynamic_cast<DenseLinear*>(layer.get())) throw ApiError("lora", name + " is not a dense layer");
   std::unique_ptr<DenseLinear> dense(static_cast<DenseLinear*>(layer.release()));
-  Variable a = matrix(peft_name(name, 'A'), {config_.r, in_features}, true);
-  Variable b = matrix(peft_name(name, 'B'), {out_features, config_.r}, false);
-  parameters_.push_back(a), parameters_.push_back(b);
+  if (whole) {
+    Variable weight = copy_of(peft_saved_name(name + ".weight"), dense->weight().stored);
+    Variable moved = bias ? copy_of(peft_saved_name(name + ".bias"), *dense->bias()) : Variable();
+    return std::make_unique<DenseLinear>(ops::Weight{std::move(weight), nullptr}, std::move(moved));
+  }
+  if (own_bias)
+    dense = std::make_unique<DenseLinear>(dense->weight(), copy_of(peft_bias_name(name, adapted), *dense->bias()));
+  if (!adapted) return dense;
+  const int64_t rank = config_.rank_of(name);
+  const std::string& init = config_.init_lora_weights;
+  Variable a = matrix(peft_name(name, 'A'), {rank, in_features}, init == "gaussian" ? Fill::kNormal : Fill::kUniform);
+  Variable b = matrix(peft_name(name, 'B'), {out_features, rank}, init == "false" ? Fill::kUniform : Fill::kZero);
+  std::optional<Magnitudes> dora = magnitudes(name, *dense, a, b);
   ++wrapped_;
-  return std::make_unique<LoraLinear>(std::move(dense), std::move(a), std::move(b), config_.factor());
+  return std::make_unique<LoraLinear>(std::move(dense), std::move(a), std::move(b), config_.factor(name),
+                                      config_.lora_dropout, stream_of(name), std::move(dora));
+}
+
+Variable LoraFactory::vector(const std::string& name, int64_t size) {
+  const Variable stored = base_.vector(name, size);
+  layers_.push_back(name);
+  const std::string own = peft_saved_name(name + ".weight");
+  return has_own(own, config_.saves(name)) ? copy_of(own, stored) : stored;
+}
+
+ops::Weight LoraFactory::table(const std::string& name, int64_t rows, int64_t cols) {
+  const ops::Weight stored = base_.table(name, rows, cols);
+  layers_.push_back(name);
+  const std::string own = peft_saved_name(name + ".weight");
+  if (!has_own(own, config_.saves(name))) return stored;
+  embeddings_ = stored;
+  return {copy_of(own, stored.stored), nullptr};
+}
+
+// PEFT copies a layer to be trained whole, so that embeddings and head, which were one, become two. A new adapter of ours that has the
+// embeddings keeps them one and is stored as both, which loads to the same in PEFT; a stored one is as its file has it.
+ops::Weight LoraFactory::tied_head(const ops::Weight& embeddings) {
+  layers_.push_back("lm_head");
+  const std::string head = peft_saved_name("lm_head.weight"), table = peft_saved_name("model.embed_tokens.weight");
+  const bool own_table = embeddings_.stored.defined();
+  const ops::Weight& base = own_table ? embeddings_ : embeddings;
+  if (!has_own(head, config_.saves("lm_head") && !own_table)) return own_table && stored_ ? base : embeddings;
+  const auto found = weights_.find(head);
+  if (stored_ && own_table && found != weights_.end() && found->second.shape() == embeddings.stored.shape() &&
+      (!arena_.backed() ||
+       std::memcmp(found->second.raw(), embeddings.stored.value().raw(), found->second.bytes()) == 0)) {
+    weights_.erase(found);
+    return embeddings;
+  }
+  return {copy_of(head, base.stored), nullptr};
 }
 
 void LoraFactory::check_complete() const {
@@ -92,6 +204,15 @@ void LoraFactory::check_complete() const {
                 near.empty() ? "use all-linear" : "did you mean " + near + "?");
   }
   if (wrapped_ == 0) throw Error("target_modules: no layer is adapted", "use all-linear, or names such as q_proj");
+  for (const std::string& module : config_.modules_to_save) {
+    const auto fits = [&](const std::string& name) { return name.ends_with(module); };
+    if (std::any_of(layers_.begin(), layers_.end(), fits)) continue;
+    std::vector<std::string> parts;
+    for (const std::string& name : layers_) parts.push_back(last_part(name));
+    const std::string near = nearest_name(module, parts);
+    throw Error("modules_to_save: the model has no layer \"" + module + "\"",
+                near.empty() ? "write embed_tokens or lm_head" : "did you mean " + near + "?");
+  }
   if (!weights_.empty())
     throw Error("the adapter's " + weights_.begin()->first + " fits no layer of the model",
                 "it was made for another model");

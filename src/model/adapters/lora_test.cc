@@ -17,7 +17,7 @@ struct Adapted {
       : runtime(threads),
         checkpoint(Checkpoint::open(testing::tiny_model())),
         base(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena),
-        lora(base, std::move(config), runtime.arena, seed) {}
+        lora(base, std::move(config), runtime.pool, runtime.arena, seed) {}
   void build() {
     model = build_model(checkpoint.config(), lora);
     lora.check_complete();
@@ -31,9 +31,9 @@ struct Adapted {
 
 TEST(LoraConfig, Factor) {
   LoraConfig c{.r = 16, .lora_alpha = 32};
-  EXPECT_FLOAT_EQ(c.factor(), 2);
+  EXPECT_FLOAT_EQ(c.factor("q_proj"), 2);
   c.use_rslora = true;
-  EXPECT_FLOAT_EQ(c.factor(), 8);
+  EXPECT_FLOAT_EQ(c.factor("q_proj"), 8);
 }
 
 TEST(LoraConfig, TargetsByTheLastPartOfAName) {
@@ -110,6 +110,73 @@ TEST(LoraFactory, MistakesInTargets) {
   EXPECT_THAT(problem({"q_proj", "wombat"}), HasSubstr("wombat"));
   EXPECT_THAT(problem({"lm_head"}), HasSubstr("target_modules"));
   EXPECT_THAT(problem({}), HasSubstr("no layer is adapted"));
+}
+
+TEST(LoraConfig, PatternsAndExceptions) {
+  LoraConfig c{.r = 8, .lora_alpha = 16, .target_pattern = R"(.*\.[0-1]\.self_attn\.(q|v)_proj)"};
+  EXPECT_TRUE(c.targets("model.layers.1.self_attn.v_proj"));
+  EXPECT_FALSE(c.targets("model.layers.2.self_attn.v_proj"));
+  EXPECT_FALSE(c.targets("model.layers.1.self_attn.k_proj"));
+  c.exclude_modules = {"layers.0.self_attn.q_proj"}, c.rank_pattern = {{"v_proj", 2}}, c.alpha_pattern = {{"v_.*", 4}};
+  EXPECT_FALSE(c.targets("model.layers.0.self_attn.q_proj"));
+  EXPECT_EQ(c.rank_of("model.layers.1.self_attn.v_proj"), 2);
+  EXPECT_EQ(c.rank_of("model.layers.1.self_attn.q_proj"), 8);
+  EXPECT_FLOAT_EQ(c.factor("model.layers.1.self_attn.v_proj"), 2);
+  c.target_pattern = "(";
+  EXPECT_THAT(testing::problem_of([&] { c.validate("x"); }), HasSubstr("no regular expression"));
+  EXPECT_THAT(testing::problem_of([] { matches_whole("(a+)+[bc]", std::string(60, 'a')); }), HasSubstr("too long"));
+}
+
+// ‖W‖ to the rounding of a sum over the row, so that DoRA starts as the base; A and B are what plain LoRA has.
+TEST(LoraFactory, DoraStartsAsTheBase) {
+  Adapted a({.r = 4, .use_dora = true, .target_modules = {"all-linear"}});
+  a.build();
+  Context ctx = a.runtime.context(Compute::kF32);
+  const std::vector<int32_t> ids{1, 5, 9, 200};
+  const Variable out = a.model->logits(ctx, a.model->hidden_states(ctx, Batch::of_sequences({ids})));
+  Runtime plain(1);
+  const auto base = testing::logits_of(RuntimeModel(plain, testing::tiny_model(), {.compute = Compute::kF32}), ids);
+  for (size_t i = 0; i < base.size(); ++i) ASSERT_NEAR(out.value().data<float>()[i], base[i], 1e-5);
+  EXPECT_EQ(a.lora.parameters()[2].name(), "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector");
+}
+
+TEST(LoraFactory, WholeLayersAndBiasesAreCopies) {
+  Adapted a({.r = 4, .bias = "none", .target_modules = {"q_proj"}, .modules_to_save = {"embed_tokens", "lm_head"}});
+  a.build();
+  std::vector<std::string> whole;
+  for (const Variable& p : a.lora.parameters())
+    if (p.name().find("lora_") == std::string::npos) {
+      whole.push_back(p.name());
+      const Tensor stored = a.checkpoint.tensor(p.name().substr(17));
+      std::vector<float> values(size_t(stored.count()));
+      decode(stored.dtype(), stored.raw(), values.data(), stored.count());
+      EXPECT_TRUE(std::equal(values.begin(), values.end(), p.value().data<float>()));
+    }
+  // The tiny model's head is its embeddings, and stays that.
+  EXPECT_THAT(whole, ::testing::ElementsAre("base_model.model.model.embed_tokens.weight"));
+  EXPECT_THAT(testing::problem_of(
+                  [] { Adapted({.r = 2, .target_modules = {"q_proj"}, .modules_to_save = {"embed_token"}}).build(); }),
+              HasSubstr("did you mean embed_tokens"));
+}
+
+// Two runs over the same rows, in other company: dropout gives the same, evaluation none.
+TEST(LoraFactory, DropoutIsOfTrainingAlone) {
+  Adapted a({.r = 4, .lora_dropout = 0.5f, .init_lora_weights = "false", .target_modules = {"all-linear"}});
+  a.build();
+  const auto logits = [&](std::vector<std::vector<int32_t>> rows, std::shared_ptr<const RowKeys> keys) {
+    Context ctx = a.runtime.context(Compute::kF32);
+    ctx.rows = keys;
+    const Variable y = a.model->logits(ctx, a.model->hidden_states(ctx, Batch::of_sequences(rows)));
+    return std::vector<float>(y.value().data<float>(), y.value().data<float>() + y.value().count());
+  };
+  const auto keys = [](std::vector<uint32_t> s, std::vector<uint32_t> p) {
+    return std::make_shared<const RowKeys>(RowKeys{std::move(s), std::move(p)});
+  };
+  const auto alone = logits({{4, 5, 6}}, keys({7, 7, 7}, {0, 1, 2}));
+  const auto among = logits({{1, 2}, {4, 5, 6}}, keys({3, 3, 7, 7, 7}, {0, 1, 0, 1, 2}));
+  EXPECT_TRUE(std::equal(alone.begin(), alone.end(), among.begin() + ptrdiff_t(alone.size() / 3 * 2)));
+  EXPECT_NE(alone, logits({{4, 5, 6}}, nullptr));
+  EXPECT_EQ(logits({{4, 5, 6}}, nullptr), logits({{4, 5, 6}}, nullptr));
 }
 
 }  // namespace

@@ -15,14 +15,13 @@ namespace {
 using nlohmann::json;
 
 // Keys that say where an adapter comes from or how it was trained: nothing to compute.
-const std::set<std::string> kHarmless{"auto_mapping",       "base_model_name_or_path",
-                                      "revision",           "task_type",
-                                      "inference_mode",     "peft_type",
-                                      "peft_version",       "r",
-                                      "lora_alpha",         "lora_dropout",
-                                      "target_modules",     "use_rslora",
-                                      "init_lora_weights",  "qalora_group_size",
-                                      "ensure_weight_tying"};
+const std::set<std::string> kHarmless{
+    "auto_mapping", "base_model_name_or_path", "revision",          "task_type",          "inference_mode", "peft_type",
+    "peft_version", "init_lora_weights",       "qalora_group_size", "ensure_weight_tying"};
+// Keys that are read below.
+const std::set<std::string> kRead{
+    "r",    "lora_alpha",   "lora_dropout",    "target_modules", "use_rslora",     "use_dora",
+    "bias", "rank_pattern", "modules_to_save", "alpha_pattern",  "exclude_modules"};
 // Features that change the result: allowed only at the value that switches them off.
 bool switched_off(const json& value) {
   return value.is_null() || (value.is_boolean() && !value.get<bool>()) ||
@@ -30,10 +29,9 @@ bool switched_off(const json& value) {
          (value.is_string() && (value == "none" || value == ""));
 }
 const std::set<std::string> kMustBeOff{
-    "use_dora",        "bias",          "fan_in_fan_out",         "modules_to_save",
-    "rank_pattern",    "alpha_pattern", "layers_to_transform",    "layers_pattern",
-    "exclude_modules", "lora_bias",     "target_parameters",      "trainable_token_indices",
-    "use_qalora",      "arrow_config",  "alora_invocation_tokens"};
+    "fan_in_fan_out", "layers_to_transform",     "layers_pattern", "lora_bias",    "target_parameters",
+    "use_qalora",     "trainable_token_indices", "arrow_config",   "use_bdlora",   "alora_invocation_tokens",
+    "velora_config",  "layer_replication",       "kasa_config",    "corda_config", "monteclora_config"};
 
 template <class T>
 T field(const json& document, const char* key, const std::string& where) {
@@ -43,6 +41,25 @@ T field(const json& document, const char* key, const std::string& where) {
     throw Error(where + ": the key \"" + std::string(key) + "\" is missing or has the wrong type",
                 "check that this is an adapter that PEFT wrote");
   }
+}
+
+// A key that may be missing or null.
+template <class T>
+T field_or(const json& document, const char* key, T otherwise, const std::string& where) {
+  return document.contains(key) && !document[key].is_null() ? field<T>(document, key, where) : otherwise;
+}
+
+// A list of names, "all-linear", or one expression for the whole name.
+void read_targets(const json& document, LoraConfig& config, const std::string& where) {
+  const json& targets = document.contains("target_modules") ? document["target_modules"] : json();
+  if (targets.is_array())
+    config.target_modules = field<std::vector<std::string>>(document, "target_modules", where);
+  else if (targets.is_string() && targets == "all-linear")
+    config.target_modules = {"all-linear"};
+  else if (targets.is_string() && !targets.get_ref<const std::string&>().empty())
+    config.target_pattern = targets.get<std::string>();
+  else
+    throw Error(where + ": target_modules is neither a list nor an expression", "list the names of the layers");
 }
 
 }  // namespace
@@ -59,7 +76,7 @@ LoraConfig read_adapter_config(const fs::path& folder, std::vector<std::string>*
   if (field<std::string>(document, "peft_type", where) != "LORA")
     throw Error(where + ": the adapter is not LoRA", "LoRA adapters can be loaded");
   for (const auto& [key, value] : document.items()) {
-    if (kHarmless.count(key)) continue;
+    if (kHarmless.count(key) || kRead.count(key)) continue;
     if (kMustBeOff.count(key) && !switched_off(value))
       throw Error(where + ": " + key + " = " + value.dump().substr(0, 60) + " is not known here",
                   "train the adapter without it");
@@ -68,16 +85,16 @@ LoraConfig read_adapter_config(const fs::path& folder, std::vector<std::string>*
   LoraConfig config;
   config.r = field<int64_t>(document, "r", where);
   config.lora_alpha = field<float>(document, "lora_alpha", where);
-  if (config.r < 1 || config.r > 1 << 16)
-    throw Error(where + ": r is " + std::to_string(config.r), "it must be at least 1");
-  config.use_rslora = document.value("use_rslora", false);
-  const json& targets = document.contains("target_modules") ? document["target_modules"] : json();
-  if (targets.is_array())
-    config.target_modules = field<std::vector<std::string>>(document, "target_modules", where);
-  else if (targets.is_string() && targets == "all-linear")
-    config.target_modules = {"all-linear"};
-  else
-    throw Error(where + ": target_modules is neither a list nor \"all-linear\"", "list the names of the layers");
+  config.lora_dropout = field_or<float>(document, "lora_dropout", 0, where);
+  config.use_rslora = field_or(document, "use_rslora", false, where);
+  config.use_dora = field_or(document, "use_dora", false, where);
+  config.bias = field_or<std::string>(document, "bias", "none", where);
+  config.modules_to_save = field_or<std::vector<std::string>>(document, "modules_to_save", {}, where);
+  config.exclude_modules = field_or<std::vector<std::string>>(document, "exclude_modules", {}, where);
+  config.rank_pattern = field_or<std::map<std::string, int64_t>>(document, "rank_pattern", {}, where);
+  config.alpha_pattern = field_or<std::map<std::string, float>>(document, "alpha_pattern", {}, where);
+  read_targets(document, config, where);
+  config.validate(where);
   if (document.contains("base_model_name_or_path") && document["base_model_name_or_path"].is_string())
     config.base_model_name_or_path = document["base_model_name_or_path"].get<std::string>();
   return config;
@@ -100,8 +117,9 @@ void write_adapter(const fs::path& folder, const LoraConfig& config, const std::
   fs::create_directories(folder);
   SafetensorsWriter out(folder / "adapter_model.safetensors", {{"format", "pt"}});
   for (const Variable& p : parameters) {
-    const Tensor& t = p.value();
-    out.add(p.name(), DType::kF32, {t.size(0), t.size(1)}, [t](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
+    std::vector<int64_t> sizes;
+    for (int i = 0; i < p.shape().rank(); ++i) sizes.push_back(p.shape()[i]);
+    out.add(p.name(), DType::kF32, sizes, [t = p.value()](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
   }
   out.finish();
   // The keys that PEFT needs to load it, in its spelling.
@@ -111,14 +129,24 @@ void write_adapter(const fs::path& folder, const LoraConfig& config, const std::
   document["base_model_name_or_path"] = config.base_model_name_or_path;
   document["r"] = config.r;
   document["lora_alpha"] = config.lora_alpha;
-  document["lora_dropout"] = 0.0;
-  document["bias"] = "none";
+  document["lora_dropout"] = config.lora_dropout;
+  document["bias"] = config.bias;
   document["use_rslora"] = config.use_rslora;
+  document["use_dora"] = config.use_dora;
+  document["init_lora_weights"] = config.init_lora_weights == "gaussian"
+                                      ? nlohmann::ordered_json("gaussian")
+                                      : nlohmann::ordered_json(config.init_lora_weights == "true");
   document["inference_mode"] = true;
-  if (config.target_modules == std::vector<std::string>{"all-linear"})
+  if (!config.target_pattern.empty())
+    document["target_modules"] = config.target_pattern;
+  else if (config.target_modules == std::vector<std::string>{"all-linear"})
     document["target_modules"] = "all-linear";
   else
     document["target_modules"] = config.target_modules;
+  if (!config.exclude_modules.empty()) document["exclude_modules"] = config.exclude_modules;
+  if (!config.modules_to_save.empty()) document["modules_to_save"] = config.modules_to_save;
+  if (!config.rank_pattern.empty()) document["rank_pattern"] = config.rank_pattern;
+  if (!config.alpha_pattern.empty()) document["alpha_pattern"] = config.alpha_pattern;
   write_file(folder / "adapter_config.json", document.dump(2) + "\n");
 }
 

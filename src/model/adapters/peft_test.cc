@@ -58,7 +58,7 @@ TEST(Peft, WhatIsWrittenReadsTheSame) {
   EXPECT_TRUE(is_adapter(folder.path()));
   const StoredAdapter after = read_adapter(folder.path(), arena);
   EXPECT_EQ(after.config.r, 3);
-  EXPECT_FLOAT_EQ(after.config.factor(), 2);
+  EXPECT_FLOAT_EQ(after.config.factor("q_proj"), 2);
   EXPECT_THAT(after.config.target_modules, ElementsAre("q_proj", "down_proj"));
   EXPECT_EQ(after.config.base_model_name_or_path, testing::tiny_model());
   ASSERT_EQ(after.weights.size(), before.size());
@@ -69,21 +69,42 @@ TEST(Peft, WhatIsWrittenReadsTheSame) {
   }
 }
 
+TEST(Peft, EverySettingReadsTheSame) {
+  const ScratchFolder folder;
+  Arena arena;
+  LoraConfig before = config();
+  before.lora_dropout = 0.25f, before.use_rslora = true, before.use_dora = true, before.bias = "lora_only";
+  before.target_modules.clear(), before.target_pattern = ".*\\.(q|down)_proj", before.exclude_modules = {"k_proj"};
+  before.modules_to_save = {"norm"}, before.rank_pattern = {{"down_proj", 2}}, before.alpha_pattern = {{"q_proj", 5}};
+  write_adapter(folder.path(), before, parameters(arena));
+  const LoraConfig after = read_adapter_config(folder.path());
+  EXPECT_EQ(after.lora_dropout, before.lora_dropout);
+  EXPECT_TRUE(after.use_rslora && after.use_dora);
+  EXPECT_EQ(after.bias, before.bias);
+  EXPECT_EQ(after.target_pattern, before.target_pattern);
+  EXPECT_EQ(after.exclude_modules, before.exclude_modules);
+  EXPECT_EQ(after.modules_to_save, before.modules_to_save);
+  EXPECT_EQ(after.rank_pattern, before.rank_pattern);
+  EXPECT_EQ(after.alpha_pattern, before.alpha_pattern);
+}
+
 TEST(Peft, FeaturesThatWouldChangeTheResultAreRefused) {
   EXPECT_EQ(problem(written()), "");
   EXPECT_EQ(problem(with("use_dora", false)), "");
   EXPECT_EQ(problem(with("rank_pattern", json::object())), "");
-  EXPECT_THAT(problem(with("use_dora", true)), HasSubstr("use_dora"));
-  EXPECT_THAT(problem(with("bias", "all")), HasSubstr("bias"));
-  EXPECT_THAT(problem(with("rank_pattern", {{"q_proj", 8}})), HasSubstr("rank_pattern"));
-  EXPECT_THAT(problem(with("modules_to_save", {"lm_head"})), HasSubstr("modules_to_save"));
+  EXPECT_THAT(problem(with("bias", "most")), HasSubstr("bias: most"));
+  EXPECT_THAT(problem(with("rank_pattern", {{"q_proj", 0}})), HasSubstr("rank_pattern"));
+  EXPECT_THAT(problem(with("fan_in_fan_out", true)), HasSubstr("fan_in_fan_out"));
+  EXPECT_THAT(problem(with("layers_to_transform", {1})), HasSubstr("layers_to_transform"));
   EXPECT_THAT(problem(with("peft_type", "IA3")), HasSubstr("not LoRA"));
 }
 
 TEST(Peft, MistakesNameFileAndKey) {
   EXPECT_THAT(problem(with("r", 0)), HasSubstr("r is 0"));
   EXPECT_THAT(problem(with("r", "four")), HasSubstr("\"r\""));
-  EXPECT_THAT(problem(with("target_modules", "q.*")), HasSubstr("target_modules"));
+  EXPECT_THAT(problem(with("target_modules", "q(.*")), HasSubstr("no regular expression"));
+  EXPECT_THAT(problem(with("target_modules", 3)), HasSubstr("target_modules"));
+  EXPECT_THAT(problem(with("lora_dropout", 1.0)), HasSubstr("lora_dropout"));
   EXPECT_THAT(problem(json::array()), HasSubstr("not a JSON object"));
   const ScratchFolder empty;
   EXPECT_THAT(problem_of([&] { read_adapter_config(empty.path()); }), HasSubstr("no adapter_config.json"));

@@ -3,6 +3,8 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/random.h"
+#include "compute/ops/dropout.h"
 #include "compute/ops/elementwise.h"
 #include "compute/ops/norm.h"
 #include "model/nn/attention.h"
@@ -35,7 +37,8 @@ LlamaModel::LlamaModel(const ModelConfig& config, LayerFactory& factory)
                        .down_proj = factory.linear(at + "mlp.down_proj", hidden, inner, config.mlp_bias)});
   }
   norm_ = factory.vector("model.norm", hidden);
-  head_ = config.tie_word_embeddings ? embed_tokens_ : factory.table("lm_head", config.vocab_size, hidden);
+  head_ = config.tie_word_embeddings ? factory.tied_head(embed_tokens_)
+                                     : factory.table("lm_head", config.vocab_size, hidden);
 }
 
 Variable LlamaModel::attention(Context& ctx, const Layer& layer, int64_t index, const Variable& x,
@@ -44,7 +47,8 @@ Variable LlamaModel::attention(Context& ctx, const Layer& layer, int64_t index, 
   const auto qkv = forward_together(ctx, x, {layer.q_proj.get(), layer.k_proj.get(), layer.v_proj.get()});
   const Variable q = ops::rope(ctx, qkv[0], rotary.cos, rotary.sin, config_.head_dim);
   const Variable k = ops::rope(ctx, qkv[1], rotary.cos, rotary.sin, config_.head_dim);
-  return layer.o_proj->forward(ctx, attend(ctx, step.batch, index, q, k, qkv[2], step.shape));
+  return layer.o_proj->forward(ctx,
+                               attend(ctx, step.batch, index, q, k, qkv[2], step.shape, config_.attention_dropout));
 }
 
 Variable LlamaModel::feed_forward(Context& ctx, const Layer& layer, const Variable& x) const {
@@ -60,13 +64,20 @@ Variable LlamaModel::hidden_states(Context& ctx, const Batch& batch) const {
                                                    .head_dim = int(config_.head_dim),
                                                    .scale = 1 / std::sqrt(float(config_.head_dim))}});
   Variable x = ops::embedding(ctx, embed_tokens_.stored, batch.ids);
+  x = ops::neftune(ctx, x, batch.neftune_noise_alpha, batch.segments);
+  x = ops::dropout(ctx, x, config_.embd_pdrop, stream_of("embeddings"));
   for (size_t i = 0; i < layers_.size(); ++i) {
     const auto layer = [this, i, step](Context& c, const Variable& in) {
       const Layer& l = layers_[i];
-      const Variable mid = ops::add(
-          c, in, attention(c, l, int64_t(i), ops::rms_norm(c, in, l.input_layernorm, config_.rms_norm_eps), *step));
-      return ops::add(c, mid,
-                      feed_forward(c, l, ops::rms_norm(c, mid, l.post_attention_layernorm, config_.rms_norm_eps)));
+      const auto dropped = [&](const Variable& y, uint32_t block) {
+        return ops::dropout(c, y, config_.resid_pdrop, block + uint32_t(i) * 0x9E3779B9u);
+      };
+      const Variable seen =
+          attention(c, l, int64_t(i), ops::rms_norm(c, in, l.input_layernorm, config_.rms_norm_eps), *step);
+      const Variable mid = ops::add(c, in, dropped(seen, stream_of("self_attn")));
+      const Variable thought =
+          feed_forward(c, l, ops::rms_norm(c, mid, l.post_attention_layernorm, config_.rms_norm_eps));
+      return ops::add(c, mid, dropped(thought, stream_of("mlp")));
     };
     x = batch.recompute ? recompute(ctx, x, layer) : layer(ctx, x);
   }

@@ -25,6 +25,10 @@ namespace sedum {
 class Checkpoint {
  public:
   static Checkpoint open(const std::filesystem::path& path);
+  // A model without weights yet: sizes from a config.json (a folder with one, or the file itself), or from its text; the tokenizer from
+  // `tokenizer`, which may be whatever holds one, else from the same folder. Error when the tokenizer has more tokens than the model.
+  static Checkpoint untrained(const std::filesystem::path& config, const std::filesystem::path& tokenizer);
+  static Checkpoint untrained(const std::string& config_json, const std::filesystem::path& tokenizer);
 
   const ModelConfig& config() const { return config_; }
   const std::filesystem::path& path() const { return path_; }
@@ -48,6 +52,7 @@ class Checkpoint {
  private:
   friend Checkpoint open_gguf(const std::filesystem::path& path);
   friend Checkpoint open_folder(const std::filesystem::path& path);
+  void take_tokenizer(const std::filesystem::path& folder);
   ModelConfig config_;
   std::filesystem::path path_;
   std::string name_;

@@ -79,9 +79,7 @@ ops::Weight CheckpointFactory::table(const std::string& name, int64_t rows, int6
 
 Variable RandomFactory::filled(const std::string& name, const Shape& shape, float deviation, float mean) {
   Tensor t = Tensor::empty(arena_, DType::kF32, shape);
-  uint32_t stream = 2166136261u;  // FNV-1a of the name: numbers do not depend on the order of construction
-  for (const char c : name) stream = (stream ^ uint8_t(c)) * 16777619u;
-  const Random rng(seed_, Purpose::kInit, stream);
+  const Random rng(seed_, Purpose::kInit, stream_of(name));
   if (arena_.backed())
     pool_.parallel_for(
         t.count(),
@@ -112,7 +110,7 @@ std::unique_ptr<Linear> RandomFactory::linear(const std::string& name, int64_t o
 }
 Variable RandomFactory::vector(const std::string& name, int64_t size) { return filled(name + ".weight", {size}, 0, 1); }
 ops::Weight RandomFactory::table(const std::string& name, int64_t rows, int64_t cols) {
-  ops::Weight w{filled(name + ".weight", {rows, cols}, 0.02f, 0)};
+  ops::Weight w{filled(name + ".weight", {rows, cols}, deviation_, 0)};
   if (frozen_) pack_weight(w, pack_, pool_, arena_);
   return w;
 }

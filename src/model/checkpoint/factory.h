@@ -44,13 +44,19 @@ class CheckpointFactory : public LayerFactory {
   std::vector<Variable> parameters_;
 };
 
-// Weights as transformers initialises them: normal with deviation 0.02, norms 1, biases 0. Everything is a parameter unless `frozen`, then
+// Weights as transformers initialises them: normal with `deviation` (initializer_range), norms 1, biases 0. Everything is a parameter unless `frozen`, then
 // matrices are stored as `frozen_dtype`. In an arena without memory nothing is filled.
 class RandomFactory : public LayerFactory {
  public:
   RandomFactory(ThreadPool& pool, Arena& arena, uint64_t seed, bool frozen = false, DType frozen_dtype = DType::kF32,
-                Pack pack = Pack::kNone)
-      : pool_(pool), arena_(arena), seed_(seed), frozen_(frozen), frozen_dtype_(frozen_dtype), pack_(pack) {}
+                Pack pack = Pack::kNone, float deviation = 0.02f)
+      : pool_(pool),
+        arena_(arena),
+        seed_(seed),
+        frozen_(frozen),
+        frozen_dtype_(frozen_dtype),
+        pack_(pack),
+        deviation_(deviation) {}
   std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
                                  bool bias) override;
   Variable vector(const std::string& name, int64_t size) override;
@@ -65,6 +71,7 @@ class RandomFactory : public LayerFactory {
   bool frozen_;
   DType frozen_dtype_;
   Pack pack_;
+  float deviation_;
   std::vector<Variable> parameters_;
 };
 

@@ -1,5 +1,7 @@
 // A Hugging Face folder as a Checkpoint: config.json, model.safetensors or its index, tokenizer.json.
 
+#include <memory>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -10,8 +12,38 @@
 
 namespace sedum {
 
+namespace {
+
+// The tensors of a model that has none yet.
+class NoTensors : public TensorSource {
+ public:
+  explicit NoTensors(std::string where) : where_(std::move(where)) {}
+  const StoredTensor* find(std::string_view) const override { return nullptr; }
+  const std::vector<std::string>& names() const override { return names_; }
+  std::string where() const override { return where_; }
+  std::shared_ptr<const void> owner() const override { return nullptr; }
+
+ private:
+  std::string where_;
+  std::vector<std::string> names_;
+};
+
+}  // namespace
+
+void Checkpoint::take_tokenizer(const std::filesystem::path& folder) {
+  const std::filesystem::path tokenizer = folder / "tokenizer.json", vocab = folder / "vocab.json",
+                              merges = folder / "merges.txt";
+  if (std::filesystem::exists(tokenizer)) {
+    has_tokenizer_ = true;
+    read_tokenizer_ = [tokenizer] { return read_tokenizer_json(tokenizer); };
+  } else if (std::filesystem::exists(vocab) && std::filesystem::exists(merges)) {
+    has_tokenizer_ = true;
+    read_tokenizer_ = [vocab, merges] { return read_vocab_and_merges(vocab, merges); };
+  }
+}
+
 Checkpoint open_folder(const std::filesystem::path& path) {
-  const std::filesystem::path config = path / "config.json", tokenizer = path / "tokenizer.json";
+  const std::filesystem::path config = path / "config.json";
   if (!std::filesystem::exists(config))
     throw Error(path.string() + " holds no config.json", "give a folder with a model, or a .gguf file");
   Checkpoint c;
@@ -23,14 +55,38 @@ Checkpoint open_folder(const std::filesystem::path& path) {
   c.source_ = assembled(open_tensors(path), format);
   // Some files leave the head out although config.json does not say that it is tied.
   if (!c.config_.tie_word_embeddings && !c.source_->find("lm_head.weight")) c.config_.tie_word_embeddings = true;
-  const std::filesystem::path vocab = path / "vocab.json", merges = path / "merges.txt";
-  if (std::filesystem::exists(tokenizer)) {
+  c.take_tokenizer(path);
+  return c;
+}
+
+Checkpoint Checkpoint::untrained(const std::filesystem::path& config, const std::filesystem::path& tokenizer) {
+  const bool folder = std::filesystem::is_directory(config);
+  const std::filesystem::path file = folder ? config / "config.json" : config;
+  if (!std::filesystem::exists(file))
+    throw Error(file.string() + " does not exist", "give a config.json, a folder with one, or a `model:` block");
+  return untrained(read_file(file), tokenizer.empty() ? file.parent_path() : tokenizer);
+}
+
+Checkpoint Checkpoint::untrained(const std::string& config_json, const std::filesystem::path& tokenizer) {
+  Checkpoint c;
+  c.name_ = "untrained", c.path_ = "untrained";
+  c.config_ = parse_config_json(config_json, "the model's config");
+  c.source_ = std::make_shared<NoTensors>("the model's config");
+  if (tokenizer.empty()) return c;
+  if (std::filesystem::is_regular_file(tokenizer) && tokenizer.extension() != ".gguf") {
     c.has_tokenizer_ = true;
     c.read_tokenizer_ = [tokenizer] { return read_tokenizer_json(tokenizer); };
-  } else if (std::filesystem::exists(vocab) && std::filesystem::exists(merges)) {
+  } else if (std::filesystem::is_directory(tokenizer)) {
+    c.take_tokenizer(tokenizer);
+  } else {
+    const auto spec = std::make_shared<const TokenizerSpec>(Checkpoint::open(tokenizer).tokenizer_spec());
     c.has_tokenizer_ = true;
-    c.read_tokenizer_ = [vocab, merges] { return read_vocab_and_merges(vocab, merges); };
+    c.read_tokenizer_ = [spec] { return *spec; };
   }
+  if (c.has_tokenizer_ && c.tokenizer()->vocab_size() > c.config_.vocab_size)
+    throw Error("the tokenizer has " + std::to_string(c.tokenizer()->vocab_size()) +
+                    " tokens, the model's vocab_size is " + std::to_string(c.config_.vocab_size),
+                "raise vocab_size, or choose a smaller tokenizer");
   return c;
 }
 

@@ -5,7 +5,8 @@
 
 namespace sedum {
 
-// The values of a model with an adapter folded in: W + factor · B · A for the layers that it adapts. Error when the adapter names a layer that the model
+// The values of a model with an adapter folded in: W + factor · B · A for the layers that it adapts, brought to DoRA's
+// magnitudes, biases and whole layers in place of the base's. Error when the adapter names a layer that the model
 // has not. checkpoint and runtime must outlive the reader.
 TensorReader merged_values(const Checkpoint& checkpoint, StoredAdapter adapter, Runtime& runtime);
 

@@ -34,6 +34,8 @@ struct Batch {
   SequenceState* state = nullptr;  // the past, or null
   bool recompute = false;          // layers keep only their inputs and compute the rest again in the backward pass
 
+  float neftune_noise_alpha = 0;  // noise on the embeddings while training (Context::rows)
+
   int64_t rows() const { return int64_t(ids->size()); }
   static Batch of_sequences(const std::vector<std::vector<int32_t>>& sequences);
 };

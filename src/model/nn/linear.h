@@ -53,6 +53,8 @@ class LayerFactory {
                                          bool bias) = 0;
   virtual Variable vector(const std::string& name, int64_t size) = 0;  // "model.norm": a norm's weight, f32
   virtual ops::Weight table(const std::string& name, int64_t rows, int64_t cols) = 0;  // embeddings, and the head
+  // The head of a model whose head is its embeddings. An adapter may have made them two.
+  virtual ops::Weight tied_head(const ops::Weight& embeddings) { return embeddings; }
 };
 
 }  // namespace sedum

@@ -61,7 +61,8 @@ S dot(const A* a, const B* b, int n) {
 // bias −inf) gives zeros and −inf.
 template <class T, class K>
 void attention_forward(const AttentionShape& shape, const AttentionSegment& segment, int head, const T* q,
-                       int64_t q_stride, const KeysValues& kv, T* out, int64_t out_stride, stat_t<T>* log_sum_exp) {
+                       int64_t q_stride, const KeysValues& kv, T* out, int64_t out_stride, stat_t<T>* log_sum_exp,
+                       const Dropout* dropout = nullptr) {
   using S = stat_t<T>;
   const int dim = shape.head_dim, kv_head = head / (shape.num_heads / shape.num_key_value_heads);
   std::vector<S> p(static_cast<size_t>(segment.key_count)), sum_v(static_cast<size_t>(dim));
@@ -76,12 +77,14 @@ void attention_forward(const AttentionShape& shape, const AttentionSegment& segm
     }
     if (max == -std::numeric_limits<S>::infinity()) max = 0;  // nothing seen: exp(−inf − 0) is 0, and NaN stays NaN
     S sum = 0;
+    DropoutRow drops(dropout, row, uint32_t(head));
     std::fill(sum_v.begin(), sum_v.end(), S(0));
     for (int64_t j = begin; j < end; ++j) {
       const S weight = std::exp(p[size_t(j)] - max);
       const K* v = key_row<K>(shape, segment, kv, kv.values, j, kv_head);
       sum += weight;
-      for (int d = 0; d < dim; ++d) sum_v[size_t(d)] += weight * static_cast<S>(v[d]);
+      const S kept = dropout ? weight * S(drops.at(j)) : weight;
+      for (int d = 0; d < dim; ++d) sum_v[size_t(d)] += kept * static_cast<S>(v[d]);
     }
     const S inverse = sum == 0 ? S(0) : 1 / sum;
     for (int d = 0; d < dim; ++d) out[row * out_stride + head * dim + d] = T(sum_v[size_t(d)] * inverse);
@@ -94,7 +97,7 @@ void attention_forward(const AttentionShape& shape, const AttentionSegment& segm
 template <class T, class K>
 void attention_backward(const AttentionShape& shape, const AttentionSegment& segment, int kv_head, const T* dout,
                         const T* q, int64_t q_stride, const KeysValues& kv, const T* out, int64_t out_stride,
-                        const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv) {
+                        const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv, const Dropout* dropout = nullptr) {
   using S = stat_t<T>;
   const int dim = shape.head_dim, group = shape.num_heads / shape.num_key_value_heads;
   std::vector<S> dk_sum(static_cast<size_t>(segment.key_count * dim)), dv_sum(dk_sum.size()),
@@ -106,17 +109,19 @@ void attention_backward(const AttentionShape& shape, const AttentionSegment& seg
       const S delta = dot<S>(dy, out + row * out_stride + head * dim, dim),
               lse = log_sum_exp[row * shape.num_heads + head];
       const auto [begin, end] = visible_keys(shape, segment, i);
+      DropoutRow drops(dropout, row, uint32_t(head));
       std::fill(dq_sum.begin(), dq_sum.end(), S(0));
       for (int64_t j = begin; j < end && lse != -std::numeric_limits<S>::infinity(); ++j) {
         const K* k = key_row<K>(shape, segment, kv, kv.keys, j, kv_head);
         const K* v = key_row<K>(shape, segment, kv, kv.values, j, kv_head);
         const Score<S> score = score_of<S>(shape, segment, head, i, j, dot<S>(query, k, dim));
         const S p = std::exp(score.value - lse);
-        const S dproduct = p * (dot<S>(dy, v, dim) - delta) * score.slope * S(shape.scale);
+        const S factor = dropout ? S(drops.at(j)) : S(1);
+        const S dproduct = p * (factor * dot<S>(dy, v, dim) - delta) * score.slope * S(shape.scale);
         for (int d = 0; d < dim; ++d) {
           dq_sum[size_t(d)] += dproduct * static_cast<S>(k[d]);
           dk_sum[size_t(j * dim + d)] += dproduct * static_cast<S>(query[d]);
-          dv_sum[size_t(j * dim + d)] += p * static_cast<S>(dy[d]);
+          dv_sum[size_t(j * dim + d)] += factor * p * static_cast<S>(dy[d]);
         }
       }
       for (int d = 0; d < dim; ++d) dq[row * q_stride + head * dim + d] = T(dq_sum[size_t(d)]);

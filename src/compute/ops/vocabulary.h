@@ -1,0 +1,61 @@
+#pragma once
+// What operators over the whole vocabulary share: only rows with a label are multiplied, and logits are held a chunk at a time.
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "compute/ops/check.h"
+#include "compute/ops/loss.h"
+
+namespace sedum::ops {
+
+inline constexpr int64_t kChunkBytes = 32 << 20;  // of logits at a time
+
+inline void check_labels(const char* op, const Ids& labels, int64_t rows, int64_t vocabulary) {
+  check(int64_t(labels->size()) == rows, op,
+        std::to_string(labels->size()) + " labels for " + std::to_string(rows) + " rows");
+  for (const int32_t label : *labels)
+    check(label == kIgnored || (label >= 0 && label < vocabulary), op,
+          "label " + std::to_string(label) + " is not below " + std::to_string(vocabulary));
+}
+
+// The rows that have a label, ascending, and their labels.
+struct LabelledRows {
+  Ids rows;
+  std::vector<int32_t> labels;
+};
+inline LabelledRows labelled_rows(const char* op, const Ids& labels, int64_t rows, int64_t vocabulary) {
+  check_labels(op, labels, rows, vocabulary);
+  auto chosen = std::make_shared<std::vector<int32_t>>();
+  LabelledRows result{chosen, {}};
+  for (size_t i = 0; i < labels->size(); ++i)
+    if ((*labels)[i] != kIgnored) chosen->push_back(int32_t(i)), result.labels.push_back((*labels)[i]);
+  return result;
+}
+
+inline DType statistic_type(DType dtype) { return dtype == DType::kF64 ? DType::kF64 : DType::kF32; }
+
+inline int64_t chunk_rows(int64_t count, int64_t vocabulary, DType type, int64_t chunk_bytes = kChunkBytes) {
+  return std::clamp<int64_t>(chunk_bytes / int64_t(row_bytes(type, vocabulary)), 1, std::max<int64_t>(count, 1));
+}
+
+// Without packed panels int8 means bf16 operands.
+inline Compute head_compute(const Context& ctx) { return ctx.compute == Compute::kInt8 ? Compute::kBF16 : ctx.compute; }
+
+// logits = x · Wᵀ and dx = d · W, by the packed forms where the weight has them for this precision.
+inline void head_logits(Context& ctx, const Tensor& x, const Weight& weight, Tensor& logits) {
+  if (!weight.packed || weight.packed->compute() != ctx.compute)
+    product_nt(ctx, head_compute(ctx), x, weight.stored.value(), logits);
+  else if (ctx.runs())
+    product_packed(*ctx.pool, matrix(x), *weight.packed, mutable_matrix(logits));
+}
+inline void head_gradient(Context& ctx, const Tensor& d, const Weight& weight, Tensor& dx) {
+  if (!weight.packed_transposed || weight.packed_transposed->compute() != ctx.compute)
+    product_nn(ctx, head_compute(ctx), d, weight.stored.value(), dx);
+  else if (ctx.runs())
+    product_packed(*ctx.pool, matrix(d), *weight.packed_transposed, mutable_matrix(dx));
+}
+
+}  // namespace sedum::ops

@@ -1,0 +1,49 @@
+#pragma once
+// What an adapter is, in PEFT's terms (LoraConfig), and which layers it means.
+//
+//   LoraConfig config{.r = 16, .lora_alpha = 32, .target_modules = {"q_proj", "v_proj"}};
+//   config.targets("model.layers.0.self_attn.q_proj");   // true
+//   config.factor("model.layers.0.self_attn.q_proj");    // 2
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace sedum {
+
+struct LoraConfig {
+  int64_t r = 8;
+  float lora_alpha = 8;
+  float lora_dropout = 0;                  // of what the adapter sees, while training
+  bool use_rslora = false;                 // factor alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
+  bool use_dora = false;                   // a magnitude for each row beside A and B; see compute/ops/dora.h
+  std::string bias = "none";               // "none", "all", "lora_only": which biases of Linears are trained too
+  std::string init_lora_weights = "true";  // "true": A uniform, B 0; "gaussian": A normal, B 0; "false": both uniform
+  std::vector<std::string> target_modules = {};  // last parts of names, or "all-linear"
+  std::string target_pattern = {};               // instead of a list: a regular expression for the whole name
+  std::vector<std::string> exclude_modules = {};
+  std::vector<std::string> modules_to_save = {};  // ends of names: trained and stored whole, beside the adapter
+  // r and lora_alpha of layers that differ: by a regular expression for the last parts of the name.
+  std::map<std::string, int64_t> rank_pattern = {};
+  std::map<std::string, float> alpha_pattern = {};
+  std::string base_model_name_or_path = {};
+
+  int64_t rank_of(const std::string& name) const;
+  float factor(const std::string& name) const;
+  bool targets(const std::string& name) const;  // of a Linear
+  bool saves(const std::string& name) const;    // of any layer
+  // Error naming the key: numbers out of range, words that are not known, expressions that are none.
+  void validate(const std::string& where) const;
+};
+
+// Whether the whole of `text` matches; Error for a pattern that PCRE2 does not know, or that takes too many steps.
+bool matches_whole(const std::string& pattern, const std::string& text);
+
+// PEFT's names: of a Linear's adapter weights ('A' or 'B'), its magnitudes, its bias; and of a layer that is stored whole.
+std::string peft_name(const std::string& linear, char which);
+std::string peft_magnitude_name(const std::string& linear);
+std::string peft_bias_name(const std::string& linear, bool adapted);
+std::string peft_saved_name(const std::string& tensor);  // "model.norm.weight"
+
+}  // namespace sedum
