@@ -130,7 +130,7 @@ TEST_F(State, AnotherModelsStateIsRefused) {
       make_optimizer(ctx, {Variable::parameter(Tensor::zeros(runtime_.arena, DType::kF32, {3, 6}), "w")}, {});
   EXPECT_THAT(problem_of([&] { load_latest(run_.path(), *larger, "c"); }), HasSubstr("parameter.w"));
   const auto other = optimizer(1, {.kind = OptimizerKind::kAdafactor});
-  EXPECT_THAT(problem_of([&] { load_latest(run_.path(), *other, "c"); }), HasSubstr("column_means.w"));
+  EXPECT_THAT(problem_of([&] { load_latest(run_.path(), *other, "c"); }), HasSubstr("row_means.w"));
 }
 
 }  // namespace
