@@ -86,6 +86,7 @@ TrainConfig stage_config(const StageCase& c, const fs::path& out, bool packing) 
   config.max_steps = 12;
   const std::string name = c.name;
   if (name == "dpo_smoothed") config.preference.label_smoothing = 0.2;
+  if (name == "ipo") config.learning_rate /= 5;
   if (name == "simpo") config.preference.gamma = 0.5;
   if (name == "kto") config.preference.undesirable_weight = 1.2;
   if (name == "smoothed") config.label_smoothing_factor = 0.1f;
