@@ -20,7 +20,7 @@ namespace sedum {
 
 struct TrainConfig {
   std::string stage = "sft";             // sft | pretrain | dpo | orpo | kto | distill
-  std::string finetuning_type = "lora";  // lora | full
+  std::string finetuning_type = "lora";  // lora | qlora | full
   std::string model_name_or_path, adapter_name_or_path, output_dir;
   bool train_from_scratch = false;     // random weights: model_name_or_path gives the sizes alone
   std::string model;                   // or they stand in the recipe: keys of config.json, as JSON

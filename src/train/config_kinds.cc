@@ -104,8 +104,8 @@ std::map<std::string, Key> stage_keys(TrainConfig& c) {
                                      {"orpo", "orpo"},
                                      {"kto", "kto"},
                                      {"distill", "distill"}})},
-      {"finetuning_type",
-       choice<std::string>(c.finetuning_type, "finetuning_type", {{"lora", "lora"}, {"full", "full"}})},
+      {"finetuning_type", choice<std::string>(c.finetuning_type, "finetuning_type",
+                                              {{"lora", "lora"}, {"qlora", "qlora"}, {"full", "full"}})},
       {"train_from_scratch", plain(c.train_from_scratch)},
       {"model", config_block(c.model)},
       {"tokenizer_name_or_path", plain(c.tokenizer_name_or_path)},
@@ -158,6 +158,9 @@ void check_kind_keys(const TrainConfig& c, const std::string& where) {
           "adapter_name_or_path needs finetuning_type: lora", "merge the adapter first: `sedum merge`");
   if (c.finetuning_type != "full") c.lora.validate(where);
   require(c.lora.lora_alpha > 0, "lora_alpha must be above 0");
+  require(c.finetuning_type != "qlora" || c.compute != Compute::kInt8,
+          "compute: int8 multiplies a base as it is stored, qlora has it in NF4",
+          "use compute: bf16, or finetuning_type: lora");
   require(std::isfinite(c.preference.beta) && c.preference.beta > 0, "pref_beta must be above 0");
   require(c.preference.ftx >= 0, "pref_ftx cannot be negative");
   require(c.preference.desirable_weight >= 0 && c.preference.undesirable_weight >= 0,

@@ -1,12 +1,15 @@
 #include "train/objective.h"
 
+#include "model/checkpoint/nf4_factory.h"
 #include "train/objectives/objectives.h"
 
 namespace sedum {
 
-FrozenModel::FrozenModel(const std::string& path, Runtime& runtime, Arena& arena) : checkpoint(Checkpoint::open(path)) {
-  CheckpointFactory factory(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena);
-  model = build_model(checkpoint.config(), factory);
+FrozenModel::FrozenModel(const std::string& path, Runtime& runtime, Arena& arena, bool nf4)
+    : checkpoint(Checkpoint::open(path)) {
+  CheckpointFactory stored(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena);
+  Nf4Factory quantised(stored, runtime.pool, arena);
+  model = build_model(checkpoint.config(), nf4 ? static_cast<LayerFactory&>(quantised) : stored);
 }
 
 Batch to_batch(const data::StepBatch& from, const TrainConfig& config) {

@@ -40,7 +40,7 @@ std::unique_ptr<Objective> make_objective(const TrainConfig& config, const Train
 
 // A model as it is stored, that is not trained: a reference, a teacher.
 struct FrozenModel {
-  FrozenModel(const std::string& path, Runtime& runtime, Arena& arena);
+  FrozenModel(const std::string& path, Runtime& runtime, Arena& arena, bool nf4 = false);
   Checkpoint checkpoint;
   std::unique_ptr<CausalModel> model;
 };

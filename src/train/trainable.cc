@@ -2,6 +2,7 @@
 
 #include "base/error.h"
 #include "model/checkpoint/export.h"
+#include "model/checkpoint/nf4_factory.h"
 
 namespace sedum {
 
@@ -45,12 +46,14 @@ TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Aren
     t.parameters = factory.parameters();
     return t;
   }
-  CheckpointFactory base(t.checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena,
-                         config.compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
+  CheckpointFactory stored(t.checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena,
+                           config.compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
+  Nf4Factory nf4(stored, runtime.pool, arena);
+  LayerFactory& base = config.finetuning_type == "qlora" ? static_cast<LayerFactory&>(nf4) : stored;
   const auto build = [&](LoraFactory& factory) {
     t.model = build_model(sizes, factory);
     factory.check_complete();
-    t.parameters = factory.parameters(), t.lora = factory.config(), t.packed_bytes = base.packed_bytes();
+    t.parameters = factory.parameters(), t.lora = factory.config(), t.packed_bytes = stored.packed_bytes();
   };
   if (config.adapter_name_or_path.empty()) {
     LoraFactory factory(base, config.lora, runtime.pool, arena, config.seed);

@@ -17,6 +17,8 @@ class Recipes(SedumTest):
             keys.update({"tokenizer_name_or_path": TINY, "cutoff_len": 32, "per_device_train_batch_size": 1})
         else:
             keys["model_name_or_path"] = TINY
+        if name == "qlora":  # rows of multiples of 64
+            keys["model_name_or_path"] = KINDS / "nf4_base"
         if name not in ("dpo", "orpo", "kto", "pretrain"):
             keys["data.eval"] = KINDS / "rows.jsonl"
         if name == "distill":
@@ -29,7 +31,7 @@ class Recipes(SedumTest):
         packed = self.sedum_json("data", "pack", "--model", TINY, "--input", "texts.jsonl", "--out", "tokens")
         self.assertEqual(packed["documents"], 20)
         found = sorted(RECIPES.glob("*.yaml"))
-        self.assertGreaterEqual({path.stem for path in found}, {"full", "lora", "dora", "dpo", "orpo", "kto", "distill", "pretrain"})
+        self.assertGreaterEqual({path.stem for path in found}, {"full", "lora", "dora", "dpo", "orpo", "kto", "distill", "pretrain", "qlora"})
         for path in found:
             with self.subTest(recipe=path.stem):
                 overrides = self.overrides(path.stem)

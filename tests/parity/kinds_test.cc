@@ -64,6 +64,22 @@ INSTANTIATE_TEST_SUITE_P(Peft, AdapterKinds,
                          testing::Values("dora", "rslora_bias", "saved", "patterns", "dora_norms"),
                          [](const auto& each) { return std::string(each.param); });
 
+// LoRA on weights that bitsandbytes took to NF4 and back.
+TEST(AdapterKinds, QloraFollowsBitsandbytes) {
+  const ScratchFolder run;
+  TrainConfig config = base_config(run.path());
+  config.stage = "pretrain", config.finetuning_type = "qlora";
+  config.model_name_or_path = golden("kinds/nf4_base").string();
+  config.adapter_name_or_path = golden("kinds/nf4").string();
+  config.pretokenized = golden("kinds/batches.npy").string();
+  const Deviation d = follow(config, golden_json("kinds/nf4.json"));
+  EXPECT_EQ(d.steps, 20u);
+  EXPECT_LE(d.loss, 1e-4);
+  EXPECT_LE(d.grad_norm, 1e-3);
+  config.finetuning_type = "lora", config.output_dir = (run.path() / "lora").string();
+  EXPECT_GT(follow(config, golden_json("kinds/nf4.json")).loss, 1e-3);  // the base as it is stored is another one
+}
+
 // PEFT makes two of a tied model's embeddings and head when it trains the former.
 TEST(AdapterKinds, EmbeddingsOfTheirOwnOnATiedModel) {
   EXPECT_LE(adapter_logits(golden("models/qwen2_tied"), golden("kinds/untied"), "untied.logits.npy").relative(),

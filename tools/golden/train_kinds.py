@@ -3,15 +3,16 @@
 
     train_kinds.py tests/golden
 
-Needs numpy, peft, safetensors, torch, transformers. Reads the tiny models of tests/golden/models and writes to tests/golden/kinds:
+Needs bitsandbytes, numpy, peft, safetensors, torch, transformers. Reads the tiny models of tests/golden/models and writes to tests/golden/kinds:
 for each adapter of ADAPTERS its folder before training (NAME/), NAME.json (loss and gradient norm of 20 steps over batches.npy) and
 NAME.logits.npy (on the first batch, after them); untied/, an adapter that PEFT made with embeddings of its own on a tied model, and
-its logits; pairs.jsonl and judged.jsonl, and STAGE.json for each of STAGES: the losses written out below, on rows one at a time.
+its logits; nf4_base/, a model, and nf4, LoRA on its weights in NF4; pairs.jsonl and judged.jsonl, and STAGE.json for each of STAGES: the losses written out below, on rows one at a time.
 """
 
 import argparse
 import json
 import pathlib
+import shutil
 
 import numpy as np
 import peft
@@ -95,24 +96,53 @@ def logits_of(model, ids):
         return model(torch.from_numpy(ids).long()).logits.numpy()
 
 
+def nf4(root, out):
+    """LoRA on weights that bitsandbytes took to NF4 with double quantisation and back: QLoRA's arithmetic in f32. Rows of multiples of 64."""
+    import bitsandbytes
+
+    config = transformers.LlamaConfig(vocab_size=320, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+                                      num_key_value_heads=2, max_position_embeddings=256, tie_word_embeddings=True)
+    torch.manual_seed(3)
+    model = transformers.LlamaForCausalLM(config)
+    with torch.no_grad():
+        for p in model.parameters():
+            noise = torch.randn(p.shape)
+            p.copy_(1 + 0.2 * noise if p.dim() == 1 else noise * 0.7 / p.shape[1] ** 0.5)
+    model.to(torch.bfloat16).save_pretrained(out / "nf4_base")
+    (out / "nf4_base" / "generation_config.json").unlink(missing_ok=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(root / "models/llama" / name, out / "nf4_base")
+    model = load(out / "nf4_base")
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.endswith("proj.weight"):
+                codes, state = bitsandbytes.functional.quantize_4bit(p, blocksize=64, compress_statistics=True, quant_type="nf4")
+                p.copy_(bitsandbytes.functional.dequantize_4bit(codes, state))
+    train_adapter(model, out, "nf4", dict(r=4, lora_alpha=8, target_modules="all-linear"), np.load(out / "batches.npy"), 7)
+
+
+def train_adapter(base, out, name, options, batches, seed):
+    model = adapted(base, options, seed)
+    save_adapter(model, out / name)
+    optimizer, parameters = optimizer_of(model)
+    curve = {"loss": [], "grad_norm": []}
+    model.train()
+    for ids in torch.from_numpy(batches).long():
+        loss = model(input_ids=ids, labels=ids).loss
+        loss.backward()
+        update(optimizer, parameters, curve, loss.item())
+    write(out / f"{name}.json", curve)
+    np.save(out / f"{name}.logits.npy", logits_of(model, batches[0]))
+    print(f"{name}: loss {curve['loss'][0]:.3f} to {curve['loss'][-1]:.3f}")
+
+
 def adapters(root, out):
     rng = np.random.default_rng(5)
     start, step = rng.integers(0, 320, (STEPS, BATCH, 1)), rng.integers(1, 4, (STEPS, BATCH, 1))
     batches = ((start + step * np.arange(SEQUENCE)) % 320).astype(np.int32)
     np.save(out / "batches.npy", batches)
     for number, (name, options) in enumerate(ADAPTERS.items()):
-        model = adapted(load(root / "models/qwen2"), options, number)
-        save_adapter(model, out / name)
-        optimizer, parameters = optimizer_of(model)
-        curve = {"loss": [], "grad_norm": []}
-        model.train()
-        for ids in torch.from_numpy(batches).long():
-            loss = model(input_ids=ids, labels=ids).loss
-            loss.backward()
-            update(optimizer, parameters, curve, loss.item())
-        write(out / f"{name}.json", curve)
-        np.save(out / f"{name}.logits.npy", logits_of(model, batches[0]))
-        print(f"{name}: loss {curve['loss'][0]:.3f} to {curve['loss'][-1]:.3f}")
+        train_adapter(load(root / "models/qwen2"), out, name, options, batches, number)
     model = adapted(load(root / "models/qwen2_tied"), dict(r=2, target_modules=["q_proj"], modules_to_save=["embed_tokens"]), 9)
     save_adapter(model, out / "untied")
     np.save(out / "untied.logits.npy", logits_of(model, batches[0]))
@@ -272,13 +302,16 @@ def stages(root, out):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("root", type=pathlib.Path)
-    root = parser.parse_args().root
+    parser.add_argument("--only", choices=["adapters", "nf4", "stages"])
+    args = parser.parse_args()
+    root = args.root
     torch.set_num_threads(1)
     torch.manual_seed(0)
     out = root / "kinds"
     out.mkdir(exist_ok=True)
-    adapters(root, out)
-    stages(root, out)
+    for name, part in {"adapters": lambda: adapters(root, out), "nf4": lambda: nf4(root, out), "stages": lambda: stages(root, out)}.items():
+        if args.only in (None, name):
+            part()
 
 
 if __name__ == "__main__":

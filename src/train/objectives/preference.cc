@@ -81,7 +81,9 @@ class Preference : public Objective {
         return split(train);
       }
     }
-    FrozenModel model(reference_path_, runtime_, runtime_.arena);
+    // The reference of a policy on an NF4 base is that base.
+    FrozenModel model(reference_path_, runtime_, runtime_.arena,
+                      config_.finetuning_type == "qlora" && config_.ref_model.empty());
     Progress progress("the reference's log-probabilities", all);
     const auto ask = [&](const data::Sample& sample) {
       data::StepBatch batch;
