@@ -25,6 +25,8 @@ std::vector<float> ordered_rows(const Tensor& b, bool interleave, int64_t head_d
 }  // namespace
 
 void write_gguf_adapter(const std::filesystem::path& path, const Checkpoint& base, const StoredAdapter& adapter) {
+  if (!adapter.config.rank_pattern.empty() || !adapter.config.alpha_pattern.empty())
+    throw Error("a GGUF adapter has one alpha, and this adapter has ranks or alphas by pattern", kMend);
   std::set<std::string> left;
   for (const auto& [name, tensor] : adapter.weights) left.insert(name);
   GgufWriter out(path);
@@ -33,7 +35,7 @@ void write_gguf_adapter(const std::filesystem::path& path, const Checkpoint& bas
   out.set("general.name", path.stem().string());
   out.set("adapter.type", "lora");
   // llama.cpp's factor is alpha / r.
-  out.set("adapter.lora.alpha", adapter.config.factor() * float(adapter.config.r));
+  out.set("adapter.lora.alpha", adapter.config.factor("") * float(adapter.config.r));
   for (const std::string& name : base.tensor_names()) {
     if (!name.ends_with(".weight")) continue;
     const std::string stem = name.substr(0, name.size() - 7);
