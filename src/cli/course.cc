@@ -1,71 +1,50 @@
-// sedum course: the plan, the lessons, the check-in log
+// sedum course: the plan, the lessons, the check-in log. course_reports.cc has what is written from them.
+
+#include "cli/course.h"
 
 #include <cstdio>
 #include <filesystem>
-#include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/file.h"
 #include "base/progress.h"
-#include "cli/command.h"
 #include "cli/common.h"
-#include "cli/stop_signal.h"
-#include "course/archive.h"
 #include "course/check.h"
-#include "course/checkin.h"
-#include "course/markdown.h"
-#include "course/picture.h"
 #include "course/progress.h"
-#include "course/review.h"
-#include "course/server.h"
-#include "course/table_pdf.h"
 #include "report/table.h"
 
 namespace sedum::cli {
-namespace {
 namespace fs = std::filesystem;
-using namespace course;
+using namespace sedum::course;
 
-// What all subcommands share: where the course, its programs and the learner's log are, and what day it is.
-struct CourseOptions {
-  std::string course, log, build, programs, date, language = "zh";
-
-  Date today() const { return date.empty() ? sedum::course::today() : parse_date(date); }
-  Language lang() const { return language == "en" ? Language::kEnglish : Language::kChinese; }
-  Folders folders() const {
-    const fs::path root = find_course();
-    return {.course = root, .log = log.empty() ? root / "log" : fs::path(log)};
+// --course, or the nearest course/plan.tsv above this folder, or above the program.
+fs::path CourseOptions::find_course() const {
+  if (!course.empty()) return fs::absolute(course).lexically_normal();
+  std::error_code none;
+  for (fs::path start : {fs::current_path(), fs::read_symlink("/proc/self/exe", none).parent_path()}) {
+    for (; start.has_relative_path(); start = start.parent_path())
+      if (fs::exists(start / "course/plan.tsv")) return start / "course";
   }
-  Plan plan() const { return Plan::read(folders().plan_file()); }
-  Places places() const { return {.course = find_course(), .build = find_build(), .programs = programs}; }
+  throw Error("there is no course/plan.tsv here or above",
+              "go into Sedum's folder, or name the course's with --course");
+}
 
-  // --course, or the nearest course/plan.tsv above this folder, or above the program.
-  fs::path find_course() const {
-    if (!course.empty()) return fs::absolute(course).lexically_normal();
-    std::error_code none;
-    for (fs::path start : {fs::current_path(), fs::read_symlink("/proc/self/exe", none).parent_path()}) {
-      for (; start.has_relative_path(); start = start.parent_path())
-        if (fs::exists(start / "course/plan.tsv")) return start / "course";
-    }
-    throw Error("there is no course/plan.tsv here or above",
-                "go into Sedum's folder, or name the course's with --course");
-  }
+// --build, or the folder that this program was built in.
+fs::path CourseOptions::find_build() const {
+  if (!build.empty()) return fs::absolute(build).lexically_normal();
+  std::error_code none;
+  const fs::path own = fs::read_symlink("/proc/self/exe", none).parent_path().parent_path();
+  return fs::exists(own / "CMakeCache.txt") ? own : find_course().parent_path() / "build/release";
+}
 
-  // --build, or the folder that this program was built in.
-  fs::path find_build() const {
-    if (!build.empty()) return fs::absolute(build).lexically_normal();
-    std::error_code none;
-    const fs::path own = fs::read_symlink("/proc/self/exe", none).parent_path().parent_path();
-    return fs::exists(own / "CMakeCache.txt") ? own : find_course().parent_path() / "build/release";
-  }
-};
+sedum::course::Folders CourseOptions::folders() const {
+  const fs::path root = find_course();
+  return {.course = root, .log = log.empty() ? root / "log" : fs::path(log)};
+}
 
-using Shared = std::shared_ptr<CourseOptions>;
-
-Shared add_shared(CLI::App& app, const char* example) {
+SharedCourse add_course_options(CLI::App& app, const char* example) {
   auto o = std::make_shared<CourseOptions>();
   app.footer(std::string("example: sedum course ") + example);
   app.add_option("--log", o->log, "the folder of your log, in a git repository of yours; default: course/log")
@@ -79,9 +58,11 @@ Shared add_shared(CLI::App& app, const char* example) {
   return o;
 }
 
-void add_language(CLI::App& app, const Shared& o) {
+void add_course_language(CLI::App& app, const SharedCourse& o) {
   app.add_option("--lang", o->language, "zh or en")->capture_default_str()->check(CLI::IsMember({"zh", "en"}));
 }
+
+namespace {
 
 void print_commit(const CommitResult& result, bool wanted) {
   if (!wanted) return;
@@ -97,7 +78,8 @@ Run setup_start(CLI::App& app) {
     bool no_commit = false;
   };
   auto o = std::make_shared<Options>();
-  const Shared shared = add_shared(app, "start 2026-01-05 --break 2026-02-15..2026-02-22 --log ~/my-course");
+  const SharedCourse shared =
+      add_course_options(app, "start 2026-01-05 --break 2026-02-15..2026-02-22 --log ~/my-course");
   app.add_option("date", o->date, "the first day; may be left out to add breaks later");
   app.add_option("--break", o->breaks, "days without lessons, FIRST..LAST; may be repeated");
   app.add_flag("--no-commit", o->no_commit, "write the log, make no commit");
@@ -150,8 +132,8 @@ Run setup_list(CLI::App& app) {
     bool json = false;
   };
   auto o = std::make_shared<Options>();
-  const Shared shared = add_shared(app, "list --week 3");
-  add_language(app, shared);
+  const SharedCourse shared = add_course_options(app, "list --week 3");
+  add_course_language(app, shared);
   app.add_option("--week", o->week, "one week only")->check(CLI::Range(1, kWeeks));
   app.add_flag("--json", o->json, "a line of JSON for each day");
   return [o, shared] {
@@ -180,7 +162,7 @@ Run setup_run(CLI::App& app) {
     bool quick = false;
   };
   auto o = std::make_shared<Options>();
-  const Shared shared = add_shared(app, "run week1/day1 --quick");
+  const SharedCourse shared = add_course_options(app, "run week1/day1 --quick");
   app.add_option("day", o->day, "week1/day1, or 1.1")->required();
   app.add_flag("--quick", o->quick, "seconds instead of the full run");
   app.allow_extras();  // --seed, --break, --predict … are the lesson's
@@ -204,10 +186,9 @@ Run setup_run(CLI::App& app) {
 Run setup_check(CLI::App& app) {
   struct Options {
     bool strict = false, json = false;
-    std::vector<int> weeks;
   };
   auto o = std::make_shared<Options>();
-  const Shared shared = add_shared(app, "check");
+  const SharedCourse shared = add_course_options(app, "check");
   app.add_flag("--strict", o->strict, "what is not written yet is a mistake, too");
   app.add_flag("--json", o->json, "the report as JSON");
   return [o, shared] {
@@ -247,8 +228,8 @@ Run setup_checkin(CLI::App& app) {
     bool no_commit = false;
   };
   auto o = std::make_shared<Options>();
-  const Shared shared =
-      add_shared(app, "checkin week3/day2 --problem \"the mask\" --solution \"drew it\" --minutes 110");
+  const SharedCourse shared =
+      add_course_options(app, "checkin week3/day2 --problem \"the mask\" --solution \"drew it\" --minutes 110");
   app.add_option("day", o->day, "week3/day2, or 3.2")->required();
   app.add_option("--status", o->status, "done ✅, doing 🔄 or open ❌")
       ->capture_default_str()
@@ -281,157 +262,6 @@ Run setup_checkin(CLI::App& app) {
   };
 }
 
-Run setup_review(CLI::App& app) {
-  auto week = std::make_shared<std::string>();
-  const Shared shared = add_shared(app, "review 3");
-  app.add_option("week", *week, "1 to 12")->required();
-  return [week, shared] {
-    const int number = parse_week(*week);
-    const fs::path path = write_review(shared->folders(), shared->plan(), number, shared->today());
-    fmt::print("{}: add your words; `sedum course checkin week{}/day7` commits it\n", path.string(), number);
-  };
-}
-
-Run setup_stage(CLI::App& app) {
-  struct Options {
-    int stage = 0;
-    StageWords words;
-  };
-  auto o = std::make_shared<Options>();
-  const Shared shared = add_shared(app, "stage 1 --gains \"attention by hand\" --improve \"more exercises\"");
-  app.add_option("stage", o->stage, "1, 2 or 3")->required()->check(CLI::Range(1, kStages));
-  app.add_option("--gains", o->words.gains, "收获: what you gained, if the file has none yet");
-  app.add_option("--improve", o->words.improvements, "改进点: what to do better, if the file has none yet");
-  return [o, shared] {
-    const fs::path path = write_stage(shared->folders(), shared->plan(), o->stage, o->words, shared->today());
-    fmt::print("{}: complete\n", path.string());
-  };
-}
-
-Run setup_progress(CLI::App& app) {
-  struct Options {
-    std::string out;
-    bool json = false;
-  };
-  auto o = std::make_shared<Options>();
-  const Shared shared = add_shared(app, "progress --out progress.png");
-  add_language(app, shared);
-  app.add_option("--out", o->out, "the picture: .png, .svg or .pdf; default: progress.png beside the log");
-  app.add_flag("--json", o->json, "the figures as JSON, no picture");
-  return [o, shared] {
-    const Plan plan = shared->plan();
-    const Folders folders = shared->folders();
-    const Log log = read_log(folders);
-    const course::Progress p = measure(plan, log, shared->today());
-    if (o->json) {
-      nlohmann::ordered_json stages = nlohmann::ordered_json::array();
-      for (const StageProgress& s : p.stages)
-        stages.push_back({{"percent", s.percent}, {"due", s.due}, {"awaiting_acceptance", s.awaiting}});
-      return print_json({{"stages", stages},
-                         {"rows_verified", p.rows_verified},
-                         {"rows_done", p.rows_done},
-                         {"rows", p.rows},
-                         {"days_done", p.days_done},
-                         {"days_due", p.days_due},
-                         {"days", kDays},
-                         {"overdue", p.overdue},
-                         {"late", p.late},
-                         {"overridden", p.overridden},
-                         {"minutes", p.minutes}});
-    }
-    fmt::print("{}\n", progress_line(p, shared->lang()));
-    const fs::path out = o->out.empty() ? folders.log / "progress.png" : fs::path(o->out);
-    const std::string suffix = out.extension().string();
-    using Format = report::Canvas::Format;
-    if (suffix != ".png" && suffix != ".svg" && suffix != ".pdf")
-      throw Error(out.string() + " names no kind of picture", "let it end in .png, .svg or .pdf");
-    write_file(out, progress_picture(plan, log, shared->today(), shared->lang(),
-                                     suffix == ".png"   ? Format::kPng
-                                     : suffix == ".svg" ? Format::kSvg
-                                                        : Format::kPdf));
-    fmt::print("{}\n", out.string());
-  };
-}
-
-Run setup_export(CLI::App& app) {
-  struct Options {
-    std::string pdf, base;
-  };
-  auto o = std::make_shared<Options>();
-  const Shared shared =
-      add_shared(app, "export --pdf table.pdf --base-url https://github.com/me/sedum/blob/main/course/");
-  add_language(app, shared);
-  app.add_option("--pdf", o->pdf, "the PDF to write; without a name: course.pdf")
-      ->expected(0, 1)
-      ->default_str("course.pdf")
-      ->required();
-  app.add_option("--base-url", o->base, "what stands before the plan's links; default: the files on this machine");
-  return [o, shared] {
-    const Folders folders = shared->folders();
-    std::string base = o->base.empty() ? "file://" + percent_encoded(folders.course.string()) + "/" : o->base;
-    if (percent_encoded(base) != base && o->base.find('%') == std::string::npos)
-      throw Error("--base-url " + base + " is no address", "write it as https://host/path/");
-    if (!base.ends_with('/')) base += '/';
-    write_file(o->pdf, table_pdf(shared->plan(), read_log(folders),
-                                 {.today = shared->today(), .language = shared->lang(), .links = base}));
-    fmt::print("{}\n", o->pdf);
-  };
-}
-
-Run setup_archive(CLI::App& app) {
-  auto out = std::make_shared<std::string>();
-  const Shared shared = add_shared(app, "archive --out course.tar.zst");
-  add_language(app, shared);
-  app.add_option("--out", *out, "NAME.tar.zst or NAME.zip; default: course-DATE.tar.zst");
-  return [out, shared] {
-    const Folders folders = shared->folders();
-    const Log log = read_log(folders);
-    const fs::path path = out->empty() ? "course-" + to_string(shared->today()) + ".tar.zst" : *out;
-    Archive archive;
-    archive.add("table.pdf", table_pdf(shared->plan(), log, {.today = shared->today(), .language = shared->lang()}));
-    if (log.start)
-      archive.add("progress.png",
-                  progress_picture(shared->plan(), log, shared->today(), shared->lang(), report::Canvas::Format::kPng));
-    for (const char* name : {"plan.tsv", "plan.en.tsv"})
-      if (fs::exists(folders.course / name)) archive.add_file(name, folders.course / name);
-    for (const char* name : {"code", "docs", "results"}) archive.add_folder(name, folders.course / name);
-    archive.add_file("log/log.md", folders.log_file());
-    for (int week = 1; week <= kWeeks; ++week) {
-      const std::string name = fmt::format("week{}", week);
-      archive.add_folder("log/" + name, folders.log / name);
-    }
-    archive.write(path);
-    fmt::print("{}: {} files and their checksums\n", path.string(), archive.files());
-  };
-}
-
-Run setup_course_serve(CLI::App& app) {
-  struct Options {
-    int port = 8090;
-    bool no_commit = false;
-  };
-  auto o = std::make_shared<Options>();
-  const Shared shared = add_shared(app, "serve --log ~/my-course");
-  app.add_option("--port", o->port, "the port; 0 for any that is free")
-      ->capture_default_str()
-      ->check(CLI::Range(0, 65535));
-  app.add_flag("--no-commit", o->no_commit, "check-ins write the log and make no commit");
-  return [o, shared] {
-    sedum::Progress::silence(true);
-    course::Server server({.folders = shared->folders(),
-                           .places = shared->places(),
-                           .port = o->port,
-                           .commit = !o->no_commit,
-                           .today = [shared] { return shared->today(); }});
-    server.start();
-    const StopSignal stop;
-    fmt::print("the course is at {}/ for this machine alone; Ctrl-C stops it\n", server.address());
-    std::fflush(stdout);
-    stop.wait();
-    server.stop();
-  };
-}
-
 }  // namespace
 }  // namespace sedum::cli
 
@@ -444,12 +274,12 @@ SEDUM_COMMAND(course) {
         Command{"list", "the plan with its marks and dates", setup_list},
         Command{"run", "build and run a day's lesson", setup_run},
         Command{"checkin", "a day is done: write it into the log and commit", setup_checkin},
-        Command{"review", "the skeleton of a week's review", setup_review},
-        Command{"stage", "the summary of a stage", setup_stage},
-        Command{"progress", "how far you are, as a line and a picture", setup_progress},
+        Command{"review", "the skeleton of a week's review", setup_course_review},
+        Command{"stage", "the summary of a stage", setup_course_stage},
+        Command{"progress", "how far you are, as a line and a picture", setup_course_progress},
         Command{"check", "do the links, anchors and quoted numbers hold", setup_check},
-        Command{"export", "the table as a PDF", setup_export},
-        Command{"archive", "table, programs, notes and reports in one file", setup_archive},
+        Command{"export", "the table as a PDF", setup_course_export},
+        Command{"archive", "table, programs, notes and reports in one file", setup_course_archive},
         Command{"serve", "the course as a page in the browser", setup_course_serve}}) {
     CLI::App* sub = app.add_subcommand(name, summary);
     sub->callback([run, chosen = setup(*sub)] { *run = chosen; });

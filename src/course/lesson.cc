@@ -10,7 +10,6 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/process.h"
-#include "base/progress.h"
 #include "course/check.h"
 #include "course/markdown.h"
 
@@ -78,14 +77,13 @@ int Lessons::build(const Program& program, const RunOptions& options) const {
   }
   std::string target = "lesson_" + program.place;
   std::replace(target.begin(), target.end(), '/', '_');
-  sedum::Progress progress("building " + program.place, 0);
+  int ticks = 0;
   const auto tick = [&] {
-    progress.advance(0);
+    if (options.terminal && ++ticks == 20) fmt::print(stderr, "building {}\n", program.place);  // after two seconds
     return !options.tick || options.tick();
   };
   const ProcessResult result =
       run_process({"cmake", "--build", places_.build.string(), "--target", target}, {.tick = tick, .group = true});
-  progress.finish();
   if (result.exit_code != 0) {
     if (options.output) options.output(result.output);
     if (options.terminal) fmt::print(stderr, "{}", result.output);

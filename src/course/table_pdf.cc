@@ -22,7 +22,8 @@ using report::TextStyle;
 
 constexpr double kWidth = 841.89, kHeight = 595.28, kMargin = 28, kPadding = 3, kFooter = 16;
 constexpr double kTextSize = 7.5, kHeadSize = 8;
-constexpr Color kLink{0.05, 0.25, 0.65}, kOwnWords{0.10, 0.35, 0.25}, kHead{0.90, 0.93, 0.96}, kWeek{0.96, 0.96, 0.97};
+constexpr Color kLink{0.05, 0.25, 0.65}, kOwnWords{0.10, 0.35, 0.25}, kHeadShade{0.90, 0.93, 0.96},
+    kWeekShade{0.96, 0.96, 0.97};
 constexpr Color kGreen{0.10, 0.55, 0.20}, kRed{0.78, 0.13, 0.13}, kBlue{0.10, 0.40, 0.75};
 
 enum Column { kDay, kDate, kTask, kDifficulty, kRemedy, kPlace, kStatus, kPercent, kColumns };
@@ -88,12 +89,13 @@ void draw_mark(Canvas& canvas, Point c, Mark mark) {
   }
 }
 
-// One block that stays together: a row of the plan, or one of its days, with what the learner wrote below.
+// What stays together on a page: the heading of a week, a day's row, or one text that the learner wrote about it. No text of
+// the log is longer than 4,000 bytes, 41 lines of the widest letter, so that each fits a page.
 struct Block {
-  std::array<std::string, kColumns> cells;
-  std::string link;
-  std::optional<Mark> mark;  // none: the heading of a week
-  std::string own;
+  enum class Kind { kWeek, kRow, kWords } kind = Kind::kRow;
+  std::array<std::string, kColumns> cells = {};  // of a week and of words, the first alone
+  std::string link = {};
+  Mark mark = Mark::kOpen;
 };
 
 class Document {
@@ -106,8 +108,13 @@ class Document {
     int week = 0;
     for (const Row& row : plan.rows()) {
       if (row.week != week)
-        blocks_.push_back({.cells = {filled(words_.week, week = row.week)}, .link = "", .mark = {}, .own = ""});
-      for (Day day = row.first(); day <= row.last(); ++day.day) blocks_.push_back(block(row, day, calendar));
+        blocks_.push_back({.kind = Block::Kind::kWeek, .cells = {filled(words_.week, week = row.week)}});
+      for (Day day = row.first(); day <= row.last(); ++day.day) {
+        blocks_.push_back(row_block(row, day, calendar));
+        add_words(words_.problem, log.at(day).problem);
+        add_words(words_.solution, log.at(day).solution);
+        add_words(words_.override_reason, log.at(day).override_reason);
+      }
     }
   }
 
@@ -119,7 +126,7 @@ class Document {
   }
 
  private:
-  Block block(const Row& row, Day day, const std::optional<Calendar>& calendar) const {
+  Block row_block(const Row& row, Day day, const std::optional<Calendar>& calendar) const {
     const Entry& e = log_.at(day);
     const Wording& w = row.wording(options_.language);
     Block b{.cells = {fmt::format("{}.{}", day.week, day.day), "", w.task, w.difficulty, w.remedy, row.link, "",
@@ -127,8 +134,7 @@ class Document {
                           "{}{}{}%", options_.language == Language::kChinese ? "阶段" : "stage ", row.stage,
                           fmt::format("{}{}", options_.language == Language::kChinese ? "：" : ": ", row.cumulative))},
             .link = options_.links + percent_encoded(row.link),
-            .mark = e.mark,
-            .own = own_words(e)};
+            .mark = e.mark};
     b.cells[kDate] = calendar ? to_string(calendar->date_of(day)) : row.month;
     if (e.date && calendar && *e.date != calendar->date_of(day)) b.cells[kDate] += "\n→ " + to_string(*e.date);
     std::string& status = b.cells[kStatus];
@@ -138,17 +144,10 @@ class Document {
     return b;
   }
 
-  std::string own_words(const Entry& e) const {
-    std::string own;
-    const auto add = [&](const char* name, std::string text) {
-      if (text.empty()) return;
-      std::replace(text.begin(), text.end(), '\n', ' ');  // lines of one letter each would fill pages
-      own += fmt::format("{}{}: {}", own.empty() ? "" : "\n", name, text);
-    };
-    add(words_.problem, e.problem);
-    add(words_.solution, e.solution);
-    add(words_.override_reason, e.override_reason);
-    return own;
+  void add_words(const char* name, std::string text) {
+    if (text.empty()) return;
+    std::replace(text.begin(), text.end(), '\n', ' ');  // lines of one letter each would fill pages
+    blocks_.push_back({.kind = Block::Kind::kWords, .cells = {fmt::format("{}: {}", name, text)}});
   }
 
   // Goes through all blocks, page by page; draws them if there is a canvas. Returns the number of pages.
@@ -156,17 +155,24 @@ class Document {
     int page = 0;
     double y = kHeight;
     for (size_t i = 0; i < blocks_.size(); ++i) {
-      // A week's heading is not left alone at the foot of a page.
-      const double height = height_of(blocks_[i]);
-      const double needed = height + (blocks_[i].mark ? 0 : height_of(blocks_[i + 1]));
-      if (y + needed > kHeight - kMargin - kFooter) {
+      if (y + needed(i) > kHeight - kMargin - kFooter) {
         if (canvas && page > 0) canvas->new_page();
         y = begin_page(canvas, ++page, pages);
       }
+      const double height = height_of(blocks_[i]);
       if (canvas) draw_block(*canvas, blocks_[i], y, height);
       y += height;
     }
     return page;
+  }
+
+  // A week's heading is not parted from its first row, nor a row from the first words about it.
+  double needed(size_t i) const {
+    const double height = height_of(blocks_[i]);
+    const bool goes_on = i + 1 < blocks_.size() &&
+                         (blocks_[i].kind == Block::Kind::kWeek ||
+                          (blocks_[i].kind == Block::Kind::kRow && blocks_[i + 1].kind == Block::Kind::kWords));
+    return goes_on ? height + needed(i + 1) : height;
   }
 
   double begin_page(Canvas* canvas, int page, int pages) const {
@@ -185,7 +191,7 @@ class Document {
     const TextStyle head{.size = kHeadSize, .bold = true};
     const double height = Canvas::measure("日A", head).height + 2 * kPadding;
     if (canvas) {
-      canvas->rectangle({kMargin, y, kWidth - 2 * kMargin, height}, kHead);
+      canvas->rectangle({kMargin, y, kWidth - 2 * kMargin, height}, kHeadShade);
       for_columns([&](int c, double x) { canvas->text({x + kPadding, y + kPadding}, words_.heads[size_t(c)], head); });
       const std::string number = filled(words_.page, page, pages);
       canvas->text({kWidth / 2, kHeight - kMargin - 6}, number,
@@ -211,34 +217,37 @@ class Document {
   }
   static TextStyle week_style() { return {.size = kHeadSize, .bold = true}; }
 
-  static double cells_height(const Block& b) {
-    double height = 11;
+  static double height_of(const Block& b) {
+    switch (b.kind) {
+      case Block::Kind::kWeek:
+        return Canvas::measure(b.cells[0], week_style()).height + 2 * kPadding;
+      case Block::Kind::kWords:
+        return Canvas::measure(b.cells[0], own_style()).height + kPadding;
+      case Block::Kind::kRow:
+        break;
+    }
+    double height = 11;  // of the mark
     for (int c = 0; c < kColumns; ++c)
       height = std::max(height, Canvas::measure(b.cells[size_t(c)], style_of(c)).height);
     return height + 2 * kPadding;
   }
 
-  static double height_of(const Block& b) {
-    if (!b.mark) return Canvas::measure(b.cells[0], week_style()).height + 2 * kPadding;
-    return cells_height(b) + (b.own.empty() ? 0 : Canvas::measure(b.own, own_style()).height + kPadding);
-  }
-
   static void draw_block(Canvas& canvas, const Block& b, double y, double height) {
-    if (!b.mark) {
-      canvas.rectangle({kMargin, y, kWidth - 2 * kMargin, height}, kWeek);
-      canvas.text({kMargin + kPadding, y + kPadding}, b.cells[0], week_style());
-    } else {
-      for_columns([&](int c, double x) {
-        const double left = x + kPadding + (c == kStatus ? 14 : 0);
-        canvas.text({left, y + kPadding}, b.cells[size_t(c)], style_of(c));
-        if (c == kStatus) draw_mark(canvas, {x + kPadding + 5, y + kPadding + 5.5}, *b.mark);
-        if (c != kPlace) return;
-        const auto size = Canvas::measure(b.cells[size_t(c)], style_of(c));
-        canvas.link({left, y + kPadding, std::max(size.width, 20.0), size.height}, b.link);
-      });
-      if (!b.own.empty()) canvas.text({kMargin + kWidths[kDay] + kPadding, y + cells_height(b)}, b.own, own_style());
+    if (b.kind == Block::Kind::kWords)
+      return canvas.text({kMargin + kWidths[kDay] + kPadding, y}, b.cells[0], own_style());
+    if (b.kind == Block::Kind::kWeek) {
+      canvas.rectangle({kMargin, y, kWidth - 2 * kMargin, height}, kWeekShade);
+      return canvas.text({kMargin + kPadding, y + kPadding}, b.cells[0], week_style());
     }
-    canvas.line({{kMargin, y + height}, {kWidth - kMargin, y + height}}, {.color = report::kGrid, .width = 0.6});
+    canvas.line({{kMargin, y}, {kWidth - kMargin, y}}, {.color = report::kGrid, .width = 0.6});
+    for_columns([&](int c, double x) {
+      const double left = x + kPadding + (c == kStatus ? 14 : 0);
+      canvas.text({left, y + kPadding}, b.cells[size_t(c)], style_of(c));
+      if (c == kStatus) draw_mark(canvas, {x + kPadding + 5, y + kPadding + 5.5}, b.mark);
+      if (c != kPlace) return;
+      const auto size = Canvas::measure(b.cells[size_t(c)], style_of(c));
+      canvas.link({left, y + kPadding, std::max(size.width, 20.0), size.height}, b.link);
+    });
   }
 
   const Log& log_;
