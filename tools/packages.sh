@@ -1,7 +1,8 @@
 # The Debian packages that Sedum is built of, and how they are installed. Sourced by quickstart.sh and test.sh.
 
 BUILD_PACKAGES="g++ cmake ninja-build ccache pkg-config libcli11-dev libfmt-dev libspdlog-dev nlohmann-json3-dev libsimdjson-dev
-  libyaml-cpp-dev libboost-dev libpcre2-dev libcurl4-openssl-dev libssl-dev zlib1g-dev libpango1.0-dev fonts-dejavu-core fonts-wqy-microhei
+  libyaml-cpp-dev libboost-dev libpcre2-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev zlib1g-dev
+  libpango1.0-dev fonts-dejavu-core fonts-wqy-microhei
   libcmark-gfm-dev libcmark-gfm-extensions-dev libarchive-dev git python3 python3-pip ca-certificates"
 TEST_PACKAGES="libgtest-dev libgmock-dev clang-format clang-tidy curl"
 

@@ -11,7 +11,8 @@ namespace sedum::cli {
   X(forward, "logits of token ids, as a NumPy file")                 \
   X(generate, "one answer")                                          \
   X(chat, "a conversation in the terminal")                          \
-  X(serve, "OpenAI's API and a web page")                            \
+  X(serve, "OpenAI's and Anthropic's APIs and a web page")           \
+  X(feedback, "what people said of answers, as rows to train on")    \
   X(data, "inspect, clean, deduplicate, split training data")        \
   X(plan, "the memory, time and disk that a training run will take") \
   X(train, "train or fine-tune by a recipe")                         \

@@ -1,18 +1,23 @@
 // sedum serve
 
 #include <cstdio>
+#include <cstdlib>
 #include <ctime>
 #include <filesystem>
+#include <functional>
+#include <optional>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <signal.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/stop_signal.h"
+#include "hub/settings.h"
 #include "infer/local_engine.h"
+#include "serve/log.h"
 #include "serve/server.h"
 
 namespace sedum::cli {
@@ -25,9 +30,18 @@ void log_line(const std::string& line) {
   fmt::print(stderr, "{:02}:{:02}:{:02} {}\n", local.tm_hour, local.tm_min, local.tm_sec, line);
 }
 
+std::function<void(const http::Record&)> logger(const std::string& format) {
+  if (format == "none") return {};
+  if (format == "json" || (format == "auto" && !::isatty(STDERR_FILENO)))
+    return [](const http::Record& record) { fmt::print(stderr, "{}\n", serve::log_json(record)); };
+  return [](const http::Record& record) {
+    if (record.path.starts_with("/v1/") || record.status >= 400) log_line(serve::log_text(record));
+  };
+}
+
 void print_usage(const serve::Server& server, const std::string& model, bool with_key) {
-  fmt::print("{} is served at\n\n  {}/      the page\n  {}/v1    OpenAI's API\n\n", model, server.address(),
-             server.address());
+  fmt::print("{} is served at\n\n  {}/      the page\n  {}/v1    OpenAI's and Anthropic's APIs\n\n", model,
+             server.address(), server.address());
   fmt::print(
       "  curl {}/v1/chat/completions -H 'Content-Type: application/json' {}\\\n    -d '{}'\n\nCtrl-C stops it.\n",
       server.address(), with_key ? "-H 'Authorization: Bearer KEY' " : "",
@@ -38,39 +52,91 @@ void print_usage(const serve::Server& server, const std::string& model, bool wit
 }  // namespace
 }  // namespace sedum::cli
 
+namespace sedum::cli {
+namespace {
+
+struct ServeOptions : ModelOptions {
+  std::string name, key_file, log = "auto", history, documents;
+  bool no_history = false;
+  serve::ServerOptions server;
+  int64_t context = 0;
+  double drain = 30;
+};
+
+void open_stores(const ServeOptions& o, std::optional<serve::History>& history,
+                 std::optional<serve::Documents>& documents) {
+  const std::filesystem::path home = hub::settings_from(std::getenv).home;
+  if (!o.no_history) history.emplace(o.history.empty() ? home / "serve.sqlite" : std::filesystem::path(o.history));
+  if (o.documents.empty()) return;
+  const std::string folder = std::filesystem::absolute(o.documents).lexically_normal().string();
+  documents.emplace(o.documents, home / "documents" / fmt::format("{:016x}.sqlite", std::hash<std::string>{}(folder)));
+  const serve::RefreshCount count = documents->refresh();
+  fmt::print(stderr, "{}: {} documents, {} new or changed, {} passages\n", o.documents, count.files, count.read,
+             count.passages);
+  documents->refresh_every(15);
+}
+
+}  // namespace
+}  // namespace sedum::cli
+
 SEDUM_COMMAND(serve) {
-  struct Options : ModelOptions {
-    std::string name, key_file;
-    serve::ServerOptions server;
-    int64_t context = 0;
-    bool quiet = false;
-  };
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ServeOptions>();
   add_model_options(app, *o, "int8");
   app.add_option("--name", o->name, "the name that requests call the model by");
   app.add_option("--host", o->server.host, "the address to listen on; 0.0.0.0 for all")->capture_default_str();
   app.add_option("--port", o->server.port, "the port; 0 for any that is free")
       ->capture_default_str()
       ->check(CLI::Range(0, 65535));
-  app.add_option("--api-key-file", o->key_file, "a file of keys, one a line; requests need one of them");
+  app.add_option("--api-key-file", o->key_file,
+                 "a file of keys, one a line, each with bounds if wanted: KEY name=N requests_per_minute=N "
+                 "tokens_per_minute=N concurrent=N");
+  app.add_option("--allow-host", o->server.allowed_hosts, "a name that this server is asked by, behind a proxy");
+  app.add_option("--documents", o->documents, "a folder of Markdown, text and HTML that answers draw on and name");
+  app.add_option("--history", o->history, "the file that keeps the page's conversations, ratings and votes");
+  app.add_flag("--no-history", o->no_history, "keep none of these");
   app.add_option("--context", o->context, "tokens of one conversation; 0: the model's own, at most 32,768")
       ->check(CLI::Range(0, 1 << 24));
   app.add_option("--max-requests", o->server.max_requests, "in flight at once; more are refused")
       ->capture_default_str()
       ->check(CLI::Range(1, 100000));
-  app.add_flag("--quiet", o->quiet, "no line for each answer");
+  app.add_option("--max-body-bytes", o->server.limits.body_bytes, "of a request; larger ones are refused")
+      ->capture_default_str()
+      ->check(CLI::Range(1024, 1 << 30));
+  app.add_option("--idle-seconds", o->server.limits.idle_seconds, "that a connection may wait between two requests")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 86400.0));
+  app.add_option("--request-seconds", o->server.limits.request_seconds, "that a request may take to arrive")
+      ->capture_default_str()
+      ->check(CLI::Range(0.1, 86400.0));
+  app.add_option("--drain-seconds", o->drain, "that answers in the making get when the server is stopped")
+      ->capture_default_str()
+      ->check(CLI::Range(0.0, 86400.0));
+  app.add_option("--log", o->log,
+                 "a line for each answer on standard error: json, text or none; auto: text on a terminal")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"auto", "json", "text", "none"}));
+  app.add_flag("--log-prompts", o->server.log_prompts, "log what was asked, too");
   app.footer("example: sedum serve --model qwen2.5-coder-0.5b --port 8080");
   return [o] {
     if (!o->key_file.empty()) o->server.api_keys = serve::read_api_keys(o->key_file);
-    if (!o->quiet) o->server.log = cli::log_line;
+    o->server.log = cli::logger(o->log);
+    std::optional<serve::History> history;
+    std::optional<serve::Documents> documents;
+    cli::open_stores(*o, history, documents);
+    if (history) o->server.history = &*history;
+    if (documents) o->server.documents = &*documents;
+    serve::Server server(o->server);
+    server.start();  // a port that is taken is known before the model is loaded
     cli::LoadedModel loaded(*o);
     EngineOptions engine_options;
     engine_options.context_length = o->context;
     const bool by_name = !std::filesystem::exists(o->model);  // as `sedum pull` knows it
     engine_options.model_name = o->name.empty() && by_name ? o->model : o->name;
     LocalEngine engine(loaded.model, engine_options);
-    serve::Server server({serve::served_model(engine)}, o->server);
-    server.start();
+    std::vector<serve::ServedModel> models = {serve::served_model(engine)};
+    for (const std::string& adapter : engine.adapters())
+      models.push_back(serve::served_model(engine, adapter, adapter));
+    server.serve(std::move(models));
     const cli::StopSignal stop;
     if (server.exposed()) {
       fmt::print(stderr, "warning: everybody who can reach {} may use this server; --api-key-file asks for a key\n",
@@ -78,7 +144,8 @@ SEDUM_COMMAND(serve) {
     }
     cli::print_usage(server, engine.model_name(), !o->key_file.empty());
     stop.wait();
-    fmt::print(stderr, "stopping: answers in the making get five seconds\n");
-    server.stop(5);
+    fmt::print(stderr, "stopping: answers in the making get {} seconds\n", o->drain);
+    server.drain(o->drain);
+    server.stop(1);
   };
 }

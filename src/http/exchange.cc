@@ -1,6 +1,7 @@
 #include "http/exchange.h"
 
 #include <cstdio>
+#include <utility>
 
 namespace sedum::http {
 
@@ -9,18 +10,30 @@ Exchange::State::~State() {
     answer(link->error_response(500, "the request was dropped without an answer"), true);
   } else if (phase == Phase::kStreaming && link) {
     link->abort();  // a client must not take a part for the whole
+    log_end(true);
   }
 }
 
-void Exchange::State::answer(const Response& response, bool whole) {
+void Exchange::State::log_end(bool cut) {
+  record.cut = cut;
+  record.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (log) std::exchange(log, nullptr)(record);
+}
+
+void Exchange::State::answer(const Response& given, bool whole) {
   std::function<void()> callback;  // destroyed without the lock
   std::lock_guard lock(mutex);
   if (phase != Phase::kOpen) return;
+  Response response = given;
+  response.headers.emplace_back("X-Request-Id", record.id);
+  record.status = response.status;
+  if (whole && !head_only) record.bytes = response.body.size();
   std::string bytes = link->head(response, whole, chunked);
   if (!head_only && whole) bytes += response.body;
   link->send(std::move(bytes), whole || head_only);
   phase = whole || head_only ? Phase::kDone : Phase::kStreaming;
   if (phase == Phase::kStreaming) return;
+  log_end(false);
   link.reset();
   callback.swap(on_close);
 }
@@ -29,6 +42,7 @@ bool Exchange::State::write(std::string_view piece) {
   std::lock_guard lock(mutex);
   if (phase != Phase::kStreaming) return phase != Phase::kClosed && head_only;
   if (piece.empty()) return true;  // an empty chunk would end the stream
+  record.bytes += piece.size();
   std::string bytes;
   if (chunked) {
     char size[20];
@@ -46,6 +60,7 @@ void Exchange::State::finish() {
   if (phase != Phase::kStreaming) return;
   phase = Phase::kDone;
   link->send(chunked ? "0\r\n\r\n" : "", true);
+  log_end(false);
   link.reset();
   callback.swap(on_close);
 }
@@ -57,6 +72,7 @@ void Exchange::State::close() {
     std::lock_guard lock(mutex);
     if (phase == Phase::kDone) return;
     phase = Phase::kClosed;
+    log_end(true);
     callback.swap(on_close);
     dropped.swap(link);
   }
@@ -96,6 +112,11 @@ bool Exchange::write(std::string_view piece) const { return state_->write(piece)
 void Exchange::finish() const { state_->finish(); }
 
 bool Exchange::drain() const { return state_->drain(); }
+
+void Exchange::note(const std::string& name, nlohmann::ordered_json value) const {
+  std::lock_guard lock(state_->mutex);
+  state_->record.notes[name] = std::move(value);
+}
 
 bool Exchange::closed() const {
   std::lock_guard lock(state_->mutex);

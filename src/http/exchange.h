@@ -1,6 +1,7 @@
 #pragma once
 // The two ends of an answer inside the server: the exchange that a handler holds, and the connection as the exchange sees it.
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -33,12 +34,16 @@ struct Exchange::State {
   bool drain();
   void close();  // by the connection: the client has gone
   void on_closing(std::function<void()> callback);
+  void log_end(bool cut);  // with the mutex held
 
   std::mutex mutex;
   Phase phase = Phase::kOpen;
   std::shared_ptr<Link> link;
   std::function<void()> on_close;
   bool chunked = true, head_only = false;
+  Record record;
+  std::function<void(const Record&)> log;
+  const std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
 };
 
 }  // namespace sedum::http

@@ -4,11 +4,13 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdio>
 #include <cstring>
 #include <exception>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <random>
 #include <set>
 #include <thread>
 
@@ -52,6 +54,20 @@ std::string percent_decoded(std::string_view text) {
   return decoded;
 }
 
+// A client's own id goes through where it can stand in a header and a log line.
+std::string request_id(std::string_view given) {
+  const bool plain = !given.empty() && given.size() <= 128 && std::all_of(given.begin(), given.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
+  });
+  if (plain) return std::string(given);
+  thread_local std::mt19937_64 random{std::random_device{}()};
+  char text[40];
+  std::snprintf(text, sizeof text, "req_%016llx%08llx", static_cast<unsigned long long>(random()),
+                static_cast<unsigned long long>(random() & 0xffffffff));
+  return text;
+}
+
 std::string default_error_body(const std::string& message) { return nlohmann::json{{"error", message}}.dump(); }
 
 }  // namespace
@@ -73,8 +89,21 @@ struct Server::Core {
                          : Response{.status = status, .body = default_error_body(message)};
   }
 
+  using Methods = std::map<std::string, Handler>;
+  // The handlers of a path, or null; `rest` gets what a "/*" stands for.
+  const Methods* find(const std::string& path, std::string& rest) const {
+    if (const auto exact = routes.find(path); exact != routes.end()) return &exact->second;
+    for (size_t end = path.rfind('/'); end != std::string::npos && end > 0; end = path.rfind('/', end - 1)) {
+      const auto found = routes.find(path.substr(0, end) + "/*");
+      if (found == routes.end()) continue;
+      rest = path.substr(end + 1);
+      return &found->second;
+    }
+    return nullptr;
+  }
+
   Options options;
-  std::map<std::string, std::map<std::string, Handler>> routes;  // path → method → handler
+  std::map<std::string, Methods> routes;  // by path
   asio::io_context io;
   tcp::acceptor acceptor;
   asio::steady_timer retry;
@@ -250,10 +279,18 @@ class Server::Connection : public Link, public std::enable_shared_from_this<Conn
     const auto over = [](const char* what, uint64_t limit) {
       return std::string("the request's ") + what + " exceeds the limit of " + std::to_string(limit) + " bytes";
     };
-    const Response response = timed_out_                 ? error_response(408, "the request did not arrive in time")
-                              : e == error::body_limit   ? error_response(413, over("body", limits_.body_bytes))
-                              : e == error::header_limit ? error_response(431, over("head", limits_.header_bytes))
-                                                         : error_response(400, "malformed request: " + e.message());
+    Response response = timed_out_                 ? error_response(408, "the request did not arrive in time")
+                        : e == error::body_limit   ? error_response(413, over("body", limits_.body_bytes))
+                        : e == error::header_limit ? error_response(431, over("head", limits_.header_bytes))
+                                                   : error_response(400, "malformed request: " + e.message());
+    response.headers.emplace_back("X-Request-Id", request_id(""));
+    if (core_->options.log)
+      core_->options.log({.id = response.headers.back().second,
+                          .remote = remote_,
+                          .method = "",
+                          .path = "",
+                          .status = response.status,
+                          .bytes = response.body.size()});
     send(head(response, true, false) + response.body, true);
   }
 
@@ -261,10 +298,12 @@ class Server::Connection : public Link, public std::enable_shared_from_this<Conn
     keep_alive_ = message.keep_alive() && message.version() >= 11;
     Request request{.method = std::string(message.method_string()),
                     .path = std::string(message.target()),
+                    .rest = {},
                     .query = {},
                     .headers = {},
                     .body = std::move(message.body()),
-                    .remote = remote_};
+                    .remote = remote_,
+                    .id = {}};
     if (const size_t mark = request.path.find('?'); mark != std::string::npos) {
       request.query = request.path.substr(mark + 1);
       request.path.resize(mark);
@@ -277,19 +316,23 @@ class Server::Connection : public Link, public std::enable_shared_from_this<Conn
     state->link = shared_from_this();
     state->chunked = message.version() >= 11;
     state->head_only = request.method == "HEAD";
+    request.id = request_id(request.header("x-request-id"));
+    state->record.id = request.id, state->record.remote = remote_;
+    state->record.method = request.method, state->record.path = request.path;
+    state->log = core_->options.log;
     exchange_ = state;
     if (!watching_ && buffer_.size() == 0) watch();
     answer(request, Exchange(std::move(state)));
   }
 
-  void answer(const Request& request, const Exchange& exchange) const {
-    const auto path = core_->routes.find(request.path);
-    if (path == core_->routes.end()) return exchange.respond(error_response(404, "no such path: " + request.path));
-    const auto handler = path->second.find(request.method == "HEAD" ? "GET" : request.method);
-    if (handler == path->second.end()) {
+  void answer(Request& request, const Exchange& exchange) const {
+    const auto* methods = core_->find(request.path, request.rest);
+    if (!methods) return exchange.respond(error_response(404, "no such path: " + request.path));
+    const auto handler = methods->find(request.method == "HEAD" ? "GET" : request.method);
+    if (handler == methods->end()) {
       Response response = error_response(405, request.method + " is not allowed for " + request.path);
       std::string allowed;
-      for (const auto& [method, unused] : path->second) allowed += (allowed.empty() ? "" : ", ") + method;
+      for (const auto& [method, unused] : *methods) allowed += (allowed.empty() ? "" : ", ") + method;
       response.headers.emplace_back("Allow", allowed);
       return exchange.respond(response);
     }

@@ -23,6 +23,8 @@
 #include <utility>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 namespace sedum::http {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -30,10 +32,12 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 struct Request {
   std::string method;
   std::string path;   // percent-decoded, without the query
+  std::string rest;   // what followed the prefix of a route that ends in "/*"
   std::string query;  // as sent, without '?'
   Headers headers;
   std::string body;
   std::string remote;  // the client's address
+  std::string id;      // the client's X-Request-Id where it is a plain one, or ours; every answer carries it
 
   std::string_view header(std::string_view name) const;  // "" if absent; names compare without case
 };
@@ -43,6 +47,16 @@ struct Response {
   std::string body = {};
   std::string content_type = "application/json";
   Headers headers = {};
+};
+
+// What a log says of an exchange when it is over.
+struct Record {
+  std::string id, remote, method, path;
+  int status = 0;      // 0: the client went before the answer began
+  uint64_t bytes = 0;  // of the body
+  double seconds = 0;
+  bool cut = false;  // the client went, or the answer was dropped, before its end
+  nlohmann::ordered_json notes = nlohmann::ordered_json::object();  // by the handler
 };
 
 // One request's answer. Copies share it; when the last goes without an answer, the client gets status 500.
@@ -60,6 +74,9 @@ class Exchange {
   // Back-pressure: a producer with a thread of its own waits here until the client has taken what was written. One that cannot
   // wait (a handler, for one) just writes: at Limits::queue_bytes unsent the client counts as gone. False: the client has gone.
   bool drain() const;
+
+  // Adds to what the log will say; nothing after the end.
+  void note(const std::string& name, nlohmann::ordered_json value) const;
 
   bool closed() const;  // the client has gone before the end of its answer
   // Called once if that happens, on one of the server's threads; at once if it has happened. Must not hold the exchange.
@@ -90,6 +107,7 @@ class Server {
     Limits limits = {};
     // The body of answers that the server gives by itself (404, 405, 413 …). Default: {"error": message}.
     std::function<Response(int status, const std::string& message)> error = {};
+    std::function<void(const Record&)> log = {};  // hears of every answer, on any thread
   };
 
   explicit Server(Options options);
@@ -97,7 +115,8 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  void route(std::string method, std::string path, Handler handler);  // before start(); GET also answers HEAD
+  // Before start(). GET also answers HEAD; a path that ends in "/*" takes everything below it that no other route names.
+  void route(std::string method, std::string path, Handler handler);
   void start();
   void stop(double drain_seconds = 5);  // no new requests; waits for the answers in the making
   int port() const;

@@ -339,5 +339,58 @@ TEST(Server, SaysWhyItCannotListen) {
   EXPECT_THAT(problem({.port = 70000}), HasSubstr("choose a --port from 1 to 65535"));
 }
 
+TEST(Routes, APrefixTakesWhatNoOtherRouteNames) {
+  Server server({.port = 0});
+  const auto say = [](const char* what) {
+    return [what](const Request& r, const Exchange& e) { e.respond({.body = std::string(what) + ":" + r.rest}); };
+  };
+  server.route("GET", "/a/*", say("any"));
+  server.route("GET", "/a/b", say("b"));
+  server.start();
+  const auto get = [&](const std::string& path) {
+    Socket socket(server.port());
+    socket.send("GET " + path + " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    const std::string all = socket.read_all();
+    return all.substr(all.find("\r\n\r\n") + 4);
+  };
+  EXPECT_EQ(get("/a/b"), "b:");
+  EXPECT_EQ(get("/a/c/d%2Fe"), "any:c/d/e");
+  EXPECT_THAT(get("/a"), HasSubstr("no such path"));
+}
+
+TEST(Log, HearsOfEveryAnswerAndKnowsTheRequestsId) {
+  std::mutex mutex;
+  std::vector<Record> records;
+  Server::Options options{.port = 0, .limits = {.body_bytes = 10}};
+  options.log = [&](const Record& record) {
+    std::lock_guard lock(mutex);
+    records.push_back(record);
+  };
+  Server server(std::move(options));
+  server.route("GET", "/x", [](const Request& r, const Exchange& e) {
+    e.note("seen", r.id.size());
+    e.respond({.body = "12345"});
+  });
+  server.start();
+  const auto get = [&](const std::string& head) {
+    Socket socket(server.port());
+    socket.send(head + "Host: x\r\nConnection: close\r\n\r\n");
+    return socket.read_all();
+  };
+  EXPECT_THAT(get("GET /x HTTP/1.1\r\nX-Request-Id: abc-1\r\n"), HasSubstr("X-Request-Id: abc-1\r\n"));
+  EXPECT_THAT(get("GET /x HTTP/1.1\r\nX-Request-Id: a\"b\r\n"), HasSubstr("X-Request-Id: req_"));
+  EXPECT_THAT(get("GET /none HTTP/1.1\r\n"), HasSubstr("X-Request-Id: req_"));
+  EXPECT_THAT(get("POST /x HTTP/1.1\r\nContent-Length: 11\r\n"), HasSubstr("X-Request-Id: req_"));
+  server.stop(1);
+  ASSERT_EQ(records.size(), 4u);
+  EXPECT_EQ(records[0].id, "abc-1");
+  EXPECT_EQ(records[0].path, "/x");
+  EXPECT_EQ(records[0].bytes, 5u);
+  EXPECT_EQ(records[0].notes["seen"], 5);
+  EXPECT_FALSE(records[0].cut);
+  EXPECT_EQ(records[2].status, 404);
+  EXPECT_EQ(records[3].status, 413);
+}
+
 }  // namespace
 }  // namespace sedum::http

@@ -8,17 +8,23 @@
 
 namespace sedum {
 
-std::vector<int32_t> chat_prompt(const GenerationEngine& engine, const nlohmann::ordered_json& messages) {
+std::string chat_text(const GenerationEngine& engine, const nlohmann::ordered_json& messages,
+                      const ChatOptions& given) {
   if (!engine.chat_template())
     throw Error(engine.model_name() + " has no chat template", "use `sedum generate --raw`, or /v1/completions");
-  const Tokenizer& tokenizer = engine.tokenizer();
-  const TokenizerSpec& spec = tokenizer.spec();
+  const TokenizerSpec& spec = engine.tokenizer().spec();
   const auto token = [&](int32_t id) {
     return id >= 0 && size_t(id) < spec.tokens.size() ? spec.tokens[size_t(id)] : std::string();
   };
   TemplateOptions options;
   options.add_generation_prompt = true, options.bos_token = token(spec.bos), options.eos_token = token(spec.eos);
-  return tokenizer.encode(engine.chat_template()->render(messages, options));  // the template writes BOS itself
+  if (!given.tools.empty()) options.tools = std::make_shared<nlohmann::ordered_json>(given.tools);
+  if (!given.variables.empty()) options.variables = std::make_shared<nlohmann::ordered_json>(given.variables);
+  return engine.chat_template()->render(messages, options);
+}
+
+std::vector<int32_t> chat_prompt(const GenerationEngine& engine, const nlohmann::ordered_json& messages) {
+  return engine.tokenizer().encode(chat_text(engine, messages));  // the template writes BOS itself
 }
 
 }  // namespace sedum

@@ -1,7 +1,8 @@
 #pragma once
-// A model under the name that requests call it by.
+// A model under the name that requests call it by: the one that was loaded, or one of its adapters.
 //
-//   ServedModel model = served_model(engine);   // tokenizer and template are the engine's own
+//   ServedModel model = served_model(engine);                       // tokenizer and template are the engine's own
+//   ServedModel poet = served_model(engine, "poet", "poet");        // its adapter
 
 #include <cstdint>
 #include <functional>
@@ -12,19 +13,27 @@
 
 #include "infer/engine.h"
 #include "serve/openai/request.h"
+#include "text/answer_parser.h"
 
 namespace sedum::serve {
 
+struct EncodedChat {
+  std::string text;  // the rendered prompt
+  std::vector<int32_t> ids;
+};
+
 struct ServedModel {
-  std::string name;
-  GenerationEngine* engine;  // outlives the server
-  std::function<std::vector<int32_t>(const std::vector<openai::ChatMessage>&)>
-      encode_chat;  // throws Error: the template refuses
-  std::function<std::vector<int32_t>(std::string_view)> encode_text;
-  std::function<std::string(std::span<const int32_t>)> decode;
+  std::string name, adapter = {};
+  GenerationEngine* engine;                                                 // outlives the server
+  std::function<EncodedChat(const openai::ChatRequest&)> encode_chat = {};  // throws Error: the template refuses
+  std::function<std::vector<int32_t>(std::string_view, bool add_special)> encode_text = {};
+  std::function<std::string(std::span<const int32_t>)> decode = {};
+  std::function<std::string(int32_t)> token_text = {};
+  AnswerSyntax syntax = {};  // how its answers write reasoning and calls
   int vocabulary = 0;
 };
 
-ServedModel served_model(GenerationEngine& engine, std::string name = "");  // "": the engine's name
+ServedModel served_model(GenerationEngine& engine, std::string name = "",  // "": the engine's name
+                         std::string adapter = "");
 
 }  // namespace sedum::serve

@@ -1,161 +1,154 @@
 #include "serve/server.h"
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
-#include <random>
+#include <set>
+#include <thread>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/progress.h"
-#include "serve/answer.h"
+#include "serve/anthropic/request.h"
 #include "serve/openai/failure.h"
-#include "serve/web/page.h"
+#include "serve/web/assets.h"
 
 namespace sedum::serve {
 using openai::Failure;
+using json = nlohmann::ordered_json;
 
 namespace {
 
-// Takes as long for every wrong key: time must not tell how much of one is right.
-bool same_key(std::string_view a, std::string_view b) {
-  unsigned char difference = a.size() != b.size();
-  for (size_t i = 0; i < a.size(); ++i)
-    difference |= static_cast<unsigned char>(a[i] ^ b[b.empty() ? 0 : i % b.size()]);
-  return difference == 0 && !b.empty();
+constexpr char kMessages[] = "/v1/messages";
+
+std::string iso_time(int64_t seconds) {
+  const std::time_t time = std::time_t(seconds);
+  std::tm utc{};
+  gmtime_r(&time, &utc);
+  char text[32];
+  return {text, std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc)};
 }
 
-std::string_view host_name(std::string_view authority) {
-  if (authority.starts_with('[')) return authority.substr(0, authority.find(']') + 1);
-  return authority.substr(0, authority.find(':'));
+// What both OpenAI's and Anthropic's clients find in it.
+json model_json(const ServedModel& model, int64_t started) {
+  return {{"id", model.name},
+          {"object", "model"},
+          {"created", started},
+          {"owned_by", "sedum"},
+          {"context_length", model.engine->context_length()},
+          {"adapter", model.adapter.empty() ? json() : json(model.adapter)},
+          {"type", "model"},
+          {"display_name", model.name},
+          {"created_at", iso_time(started)}};
 }
 
-bool is_loopback(std::string_view host) {
-  return host == "localhost" || host.ends_with(".localhost") || host.starts_with("127.") || host == "[::1]" ||
-         host == "::1";
-}
-
-uint64_t new_seed() {
-  thread_local std::random_device device;
-  return (uint64_t(device()) << 32) | device();
-}
-
-// One place among the requests in flight, given back with the last copy.
-using Place = std::shared_ptr<void>;
-Place take_place(const std::shared_ptr<std::atomic<int>>& in_flight, int limit) {
-  if (in_flight->fetch_add(1) >= limit) {
-    in_flight->fetch_sub(1);
-    throw Failure(429, "rate_limit_error", fmt::format("{} requests are in flight already; try again shortly", limit),
-                  "", "rate_limit_exceeded");
-  }
-  return Place(in_flight.get(), [in_flight](void*) { in_flight->fetch_sub(1); });
+http::Server::Options http_options(const ServerOptions& options, std::function<void(const http::Record&)> log) {
+  http::Server::Options http{.host = options.host, .port = options.port, .limits = options.limits};
+  http.error = [](int status, const std::string& message) { return response(openai::from_status(status, message)); };
+  http.log = std::move(log);
+  return http;
 }
 
 }  // namespace
 
-std::vector<std::string> read_api_keys(const std::string& path) {
-  std::vector<std::string> keys;
-  std::string line;
-  for (const char c : read_file(path) + "\n") {
-    if (c != '\n') {
-      line += c;
-      continue;
-    }
-    line.erase(std::min(line.find('#'), line.size()));
-    line.erase(0, std::min(line.find_first_not_of(" \t\r"), line.size()));
-    line.erase(line.find_last_not_of(" \t\r") + 1);
-    if (!line.empty()) keys.push_back(line);
-    line.clear();
-  }
-  if (keys.empty()) throw Error("no key in " + path, "write one into it, on a line of its own");
-  return keys;
-}
-
-Server::Server(std::vector<ServedModel> models, ServerOptions options)
-    : models_(std::move(models)),
-      options_(std::move(options)),
+Server::Server(ServerOptions options)
+    : options_(std::move(options)),
       started_(int64_t(std::time(nullptr))),
-      http_({.host = options_.host,
-             .port = options_.port,
-             .limits = options_.limits,
-             .error = [](int status, const std::string& message) {
-               return response(openai::from_status(status, message));
-             }}) {
-  SEDUM_CHECK(!models_.empty());
-  http_.route("GET", "/", [](const http::Request&, const http::Exchange& exchange) {
-    exchange.respond({.body = std::string(web::page()),
-                      .content_type = "text/html; charset=utf-8",
-                      .headers = {{"Content-Security-Policy", web::kContentSecurityPolicy},
-                                  {"X-Content-Type-Options", "nosniff"},
-                                  {"Cache-Control", "no-cache"}}});
-  });
-  http_.route("GET", "/health", [this](const http::Request&, const http::Exchange& exchange) {
-    exchange.respond({.body = nlohmann::ordered_json{{"status", "ok"}, {"requests", in_flight_->load()}}.dump()});
-  });
+      access_(std::make_shared<Access>(options_.api_keys, Access::Options{.max_requests = options_.max_requests,
+                                                                          .local = is_loopback(options_.host),
+                                                                          .allowed_hosts = options_.allowed_hosts})),
+      http_(http_options(options_, [this](const http::Record& record) { answered(record); })) {
+  route_assets();
+  http_.route("GET", "/health", [this](const http::Request&, const http::Exchange& e) { health(e); });
+  http_.route("GET", "/ready", [this](const http::Request&, const http::Exchange& e) { ready(e); });
+  route("GET", "/metrics", &Server::metrics);
+  route("GET", "/v1/models", &Server::list_models);
+  route("GET", "/v1/models/*", &Server::one_model);
   route("POST", "/v1/chat/completions", &Server::chat);
   route("POST", "/v1/completions", &Server::completion);
-  route("GET", "/v1/models", &Server::list_models);
-  add_model_routes();
+  route("POST", "/v1/responses", &Server::responses);
+  route("POST", "/v1/embeddings", &Server::embeddings);
+  route("POST", kMessages, &Server::messages);
+  route("POST", "/v1/messages/count_tokens", &Server::count_tokens);
+  route("POST", "/tokenize", &Server::tokenize);
+  route("POST", "/detokenize", &Server::detokenize);
+  route("GET", "/sedum/conversations", &Server::list_conversations);
+  route("GET", "/sedum/conversations/*", &Server::load_conversation);
+  route("PUT", "/sedum/conversations/*", &Server::save_conversation);
+  route("DELETE", "/sedum/conversations/*", &Server::erase_conversation);
+  route("POST", "/sedum/feedback", &Server::rate);
+  route("GET", "/sedum/feedback", &Server::export_feedback);
+  route("POST", "/sedum/votes", &Server::vote);
+  route("GET", "/sedum/votes", &Server::standings);
+  route("GET", "/sedum/stats", &Server::stats);
 }
 
 Server::~Server() { stop(0); }
 void Server::start() { http_.start(); }
+
+void Server::serve(std::vector<ServedModel> models) {
+  SEDUM_CHECK(!models.empty() && !ready_);
+  std::set<std::string> names;
+  for (const ServedModel& model : models)
+    if (!names.insert(model.name).second)
+      throw Error("two models are called " + model.name, "give the adapter another NAME, or the model another --name");
+  models_ = std::move(models);
+  ready_ = true;
+}
+
+void Server::drain(double seconds) {
+  draining_ = true;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::duration<double>(seconds);
+  while (access_->in_flight() > 0 && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+}
+
 void Server::stop(double drain_seconds) { http_.stop(drain_seconds); }
 bool Server::exposed() const { return options_.api_keys.empty() && !is_loopback(options_.host); }
 
 void Server::route(const char* method, const std::string& path, Handle handle) {
-  http_.route(method, path, [this, handle](const http::Request& request, const http::Exchange& exchange) {
+  const bool anthropic_errors = path.starts_with(kMessages);
+  http_.route(method, path, [=, this](const http::Request& request, const http::Exchange& exchange) {
+    const auto refuse = [&](const Failure& failure) {
+      exchange.note("error", failure.what());
+      exchange.respond(anthropic_errors ? anthropic::response(failure) : response(failure));
+    };
+    exchange.note("route", path);
     try {
-      check_access(request);
-      (this->*handle)(request, exchange);
+      Caller* caller = access_->check(request);
+      if (!caller->name.empty()) exchange.note("key", caller->name);
+      if (options_.log_prompts) exchange.note("body", request.body);
+      (this->*handle)({request, exchange, caller});
     } catch (const Failure& failure) {
-      exchange.respond(response(failure));
+      refuse(failure);
     } catch (const std::exception& e) {
-      exchange.respond(response(Failure(500, "server_error", e.what())));
+      refuse(Failure(500, "server_error", e.what()));
     }
   });
 }
 
-void Server::add_model_routes() {
-  for (const ServedModel& model : models_) {
-    http_.route(
-        "GET", "/v1/models/" + model.name,
-        [this, &model](const http::Request& request, const http::Exchange& exchange) {
-          try {
-            check_access(request);
-            exchange.respond({.body = openai::model_json({model.name, started_, model.engine->context_length()})});
-          } catch (const Failure& failure) {
-            exchange.respond(response(failure));
-          }
-        });
+void Server::route_assets() {
+  for (const web::Asset& asset : web::assets()) {
+    http_.route("GET", asset.path, [asset](const http::Request&, const http::Exchange& exchange) {
+      exchange.respond({.body = std::string(asset.content),
+                        .content_type = asset.type,
+                        .headers = {{"Content-Security-Policy", web::kContentSecurityPolicy},
+                                    {"X-Content-Type-Options", "nosniff"},
+                                    {"Referrer-Policy", "no-referrer"},
+                                    {"Cache-Control", "no-cache"}}});
+    });
   }
 }
 
-void Server::check_access(const http::Request& request) const {
-  if (!options_.api_keys.empty()) {
-    const std::string_view header = request.header("authorization");
-    if (header.empty())
-      throw Failure(401, "invalid_request_error", "an API key is needed: Authorization: Bearer KEY", "",
-                    "missing_api_key");
-    const std::string_view key = header.starts_with("Bearer ") ? header.substr(7) : "";
-    const bool known = std::any_of(options_.api_keys.begin(), options_.api_keys.end(),
-                                   [&](const auto& k) { return same_key(key, k); });
-    if (!known) throw Failure(401, "invalid_request_error", "this API key is not known", "", "invalid_api_key");
-    return;
-  }
-  const std::string_view host = request.header("host"), origin = request.header("origin");
-  const bool foreign_name = is_loopback(options_.host) && !host.empty() && !is_loopback(host_name(host));
-  const bool foreign_page =
-      !origin.empty() && origin != "http://" + std::string(host) && origin != "https://" + std::string(host);
-  if (foreign_name || foreign_page) {
-    throw Failure(403, "invalid_request_error", "pages of other sites may not use this server unless it has an API key",
-                  "", "forbidden_origin");
-  }
+void Server::answered(const http::Record& record) {
+  metrics_.answered(record.notes.value("route", "other"), record.status);
+  if (options_.log) options_.log(record);
 }
 
 const ServedModel& Server::find_model(const std::string& name) const {
+  check_running();
   for (const ServedModel& model : models_)
     if (model.name == name) return model;
   std::vector<std::string> names;
@@ -165,93 +158,45 @@ const ServedModel& Server::find_model(const std::string& name) const {
                 "model", "model_not_found");
 }
 
-void Server::list_models(const http::Request&, const http::Exchange& exchange) {
-  std::vector<openai::ModelEntry> entries;
-  for (const ServedModel& model : models_) entries.push_back({model.name, started_, model.engine->context_length()});
-  exchange.respond({.body = openai::models_json(entries)});
+void Server::check_running() const {
+  if (draining_) throw Failure(503, "server_error", "the server is stopping", "", "overloaded");
+  if (!ready_) throw Failure(503, "server_error", "the model is still being loaded", "", "overloaded");
 }
 
-void Server::chat(const http::Request& request, const http::Exchange& exchange) {
-  const openai::ChatRequest chat = openai::parse_chat(request.body);
-  const ServedModel& model = find_model(chat.model);
-  std::vector<int32_t> prompt;
-  try {
-    prompt = model.encode_chat(chat.messages);
-  } catch (const Error& e) {
-    throw Failure::invalid("messages", e.what());
-  }
-  generate(model, chat, {std::move(prompt)}, {}, true, exchange);
+void Server::health(const http::Exchange& exchange) const {
+  exchange.note("route", "/health");
+  exchange.respond({.body = json{{"status", "ok"}, {"requests", access_->in_flight()}}.dump()});
 }
 
-void Server::completion(const http::Request& request, const http::Exchange& exchange) {
-  const openai::CompletionRequest completion = openai::parse_completion(request.body);
-  const ServedModel& model = find_model(completion.model);
-  std::vector<std::vector<int32_t>> prompts;
-  std::vector<std::string> prefixes;
-  for (const openai::Prompt& prompt : completion.prompts) {
-    const std::string* text = std::get_if<std::string>(&prompt);
-    std::vector<int32_t> ids = text ? model.encode_text(*text) : std::get<std::vector<int32_t>>(prompt);
-    for (const int32_t id : ids) {
-      if (id < 0 || id >= model.vocabulary)
-        throw Failure::invalid("prompt", fmt::format("the model has no token {}", id), "invalid_value");
-    }
-    if (completion.echo) prefixes.insert(prefixes.end(), size_t(completion.n), text ? *text : model.decode(ids));
-    prompts.push_back(std::move(ids));
-  }
-  generate(model, completion, std::move(prompts), std::move(prefixes), false, exchange);
+void Server::ready(const http::Exchange& exchange) const {
+  exchange.note("route", "/ready");
+  const char* status = draining_ ? "stopping" : ready_ ? "ready" : "loading";
+  exchange.respond({.status = ready_ && !draining_ ? 200 : 503, .body = json{{"status", status}}.dump()});
 }
 
-void Server::generate(const ServedModel& model, const openai::CommonRequest& common,
-                      std::vector<std::vector<int32_t>> prompts, std::vector<std::string> prefixes, bool is_chat,
-                      const http::Exchange& exchange) {
-  const char* field = is_chat ? "messages" : "prompt";
-  for (const auto& prompt : prompts) {
-    if (prompt.empty()) throw Failure::invalid(field, std::string(field) + " must not be empty", "invalid_value");
-    if (int64_t(prompt.size()) < model.engine->context_length()) continue;
-    throw Failure::invalid(
-        field,
-        fmt::format("{} take {} tokens; the context of this model holds {}, and the answer needs room in it", field,
-                    prompt.size(), model.engine->context_length()),
-        "context_length_exceeded");
-  }
-  if (prompts.size() * size_t(common.n) > openai::kMaxPrompts) {
-    throw Failure::invalid("n", fmt::format("a request may have at most {} answers", openai::kMaxPrompts),
-                           "invalid_value");
-  }
-  const Place place = take_place(in_flight_, options_.max_requests);
-  Answer::Options options{.choices = int(prompts.size()) * common.n,
-                          .choices_per_prompt = common.n,
-                          .stream = common.stream,
-                          .prefixes = std::move(prefixes)};
-  options.done = [place, log = options_.log, is_chat](const openai::Usage& usage, double seconds) {
-    if (!log) return;
-    log(fmt::format("{}: {} + {} tokens in {}", is_chat ? "chat" : "completion", usage.prompt_tokens,
-                    usage.completion_tokens, format_duration(seconds)));
-  };
-  const auto kind = is_chat ? openai::Kind::kChat : openai::Kind::kCompletion;
-  const auto answer =
-      std::make_shared<Answer>(exchange, openai::make_head(kind, model.name, common.include_usage), std::move(options));
+void Server::metrics(const Call& call) {
+  std::vector<std::pair<std::string, EngineStatistics>> engines;
+  std::set<const GenerationEngine*> seen;
+  if (ready_)
+    for (const ServedModel& model : models_)
+      if (seen.insert(model.engine).second) engines.emplace_back(model.name, model.engine->statistics());
+  call.exchange.respond({.body = metrics_.text(engines, access_->in_flight()), .content_type = kMetricsType});
+}
 
-  const uint64_t seed = common.seed ? *common.seed : new_seed();
-  std::vector<RequestId> ids;
-  const auto cancel = [engine = model.engine](const std::vector<RequestId>& submitted) {
-    for (const RequestId id : submitted) engine->cancel(id);
-  };
-  int index = 0;
-  try {
-    for (const auto& prompt : prompts) {
-      for (int i = 0; i < common.n; ++i, ++index) {
-        GenerationRequest generation{.prompt = prompt, .sampling = common.sampling};
-        generation.sampling.seed = seed + uint64_t(i);
-        ids.push_back(model.engine->submit(std::move(generation),
-                                           [answer, index](const GenerationUpdate& u) { answer->update(index, u); }));
-      }
-    }
-  } catch (const Error& e) {
-    answer->fail(Failure::invalid("", e.what()));
-    return cancel(ids);
-  }
-  exchange.on_close([cancel, ids] { cancel(ids); });
+void Server::list_models(const Call& call) {
+  check_running();
+  json data = json::array();
+  for (const ServedModel& model : models_) data.push_back(model_json(model, started_));
+  const json list = {{"object", "list"},
+                     {"data", std::move(data)},
+                     {"has_more", false},
+                     {"first_id", models_.front().name},
+                     {"last_id", models_.back().name}};
+  call.exchange.respond({.body = dump(list)});
+}
+
+void Server::one_model(const Call& call) {
+  call.exchange.respond({.body = dump(model_json(find_model(call.request.rest), started_))});
 }
 
 }  // namespace sedum::serve

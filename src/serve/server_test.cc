@@ -18,7 +18,7 @@
 namespace sedum::serve {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Not;
@@ -40,9 +40,15 @@ class FakeEngine : public GenerationEngine {
   RequestId submit(GenerationRequest request, Listener listener) override {
     std::lock_guard lock(mutex_);
     if (request.prompt[0] == 13) throw Error("the prompt is unlucky");
-    running_[++last_] = {std::move(request), std::move(listener)};
+    const int n = request.sampling.n;
+    last_request_ = request;
+    running_[++last_] = {std::move(request), std::move(listener), n};
     changed_.notify_all();
     return last_;
+  }
+  GenerationRequest last_request() {
+    std::lock_guard lock(mutex_);
+    return last_request_;
   }
   void cancel(RequestId id) override {
     std::lock_guard lock(mutex_);
@@ -67,13 +73,22 @@ class FakeEngine : public GenerationEngine {
     std::lock_guard lock(mutex_);
     return cancelled_;
   }
+  EngineStatistics statistics() const override {
+    EngineStatistics s;
+    s.generated_tokens = 42;
+    s.first_token_seconds = Histogram({0.5, 1});
+    s.first_token_seconds.add(0.7);
+    return s;
+  }
   std::atomic<bool> endless{false}, held{false};
+  std::string script = {};  // what it says in place of words, three bytes a token; set before requests come
 
  private:
   struct Running {
     GenerationRequest request;
     Listener listener;
-    int made = 0;
+    int n = 1;
+    int index = 0, made = 0;
     bool cancelled = false;
   };
 
@@ -90,7 +105,7 @@ class FakeEngine : public GenerationEngine {
         if (held && !running.cancelled && !stop_) continue;
         GenerationUpdate update = step(running);
         const Listener listener = running.listener;
-        if (update.finish) running_.erase(id);
+        if (update.last) running_.erase(id);
         lock.unlock();
         listener(update);
         lock.lock();
@@ -102,22 +117,37 @@ class FakeEngine : public GenerationEngine {
     }
   }
 
+  // The answers of a request one after the other.
   GenerationUpdate step(Running& running) {
-    GenerationUpdate update{.prompt_tokens = int(running.request.prompt.size())};
-    const SamplingParams& sampling = running.request.sampling;
+    const GenerationRequest& request = running.request;
+    GenerationUpdate update{.index = running.index, .prompt_tokens = int(request.prompt.size())};
+    const SamplingParams& sampling = request.sampling;
     const int words = sampling.max_tokens < 0 ? 5 : std::min(5, sampling.max_tokens);
     if (running.cancelled || stop_) {
-      update.finish = FinishReason::kCancelled;
+      update.finish = FinishReason::kCancelled, update.last = true;
       ++cancelled_;
-    } else if (running.request.prompt[0] == 66 && running.made == int(running.request.prompt.size()) - 1) {
-      update.finish = FinishReason::kError;
+    } else if (request.prompt[0] == 66 && running.made == int(request.prompt.size()) - 1) {
+      update.finish = FinishReason::kError, update.last = true;
       update.error = "the engine broke";
+    } else if (request.embedding != Pooling::kNone) {
+      update.embedding = {0.5f, request.embedding == Pooling::kMean ? 1.0f : 2.0f};
+      update.finish = FinishReason::kStop, update.last = true;
     } else {
       update.id = running.made;
-      update.text = (running.made ? " w" : "w") + std::to_string(running.made);
-      if (++running.made >= words && !endless) update.finish = words < 5 ? FinishReason::kLength : FinishReason::kStop;
+      const bool scripted = !script.empty();
+      update.text = scripted ? script.substr(size_t(running.made) * 3, 3)
+                             : (running.made ? " w" : "w") + std::to_string(running.made);
+      if (sampling.logprobs >= 0)
+        update.logprobs = TokenLogprobs{.id = update.id, .logprob = -0.5f, .top = {{1, -0.5f}}};
+      ++running.made;
+      const bool over = scripted ? size_t(running.made) * 3 >= script.size() : running.made >= words;
+      if (over && !endless) {
+        update.finish = !scripted && words < 5 ? FinishReason::kLength : FinishReason::kStop;
+        update.last = running.index + 1 == running.n;
+      }
     }
     update.completion_tokens = running.made;
+    if (update.finish) ++running.index, running.made = 0;
     return update;
   }
 
@@ -125,6 +155,7 @@ class FakeEngine : public GenerationEngine {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<RequestId, Running> running_;
+  GenerationRequest last_request_;
   RequestId last_ = 0;
   int most_ = 0, cancelled_ = 0;
   bool stop_ = false;
@@ -138,19 +169,26 @@ struct Reply {
 };
 
 struct ServeTest : ::testing::Test {
-  void start(ServerOptions options = {}) {
-    options.port = 0;
-    ServedModel model{
-        .name = "fake", .engine = &engine, .encode_chat = {}, .encode_text = {}, .decode = {}, .vocabulary = 1000};
-    model.encode_chat = [](const std::vector<openai::ChatMessage>& messages) {
-      if (messages[0].content == "refuse") throw Error("the template says no");
-      std::vector<int32_t> ids;
-      for (const auto& message : messages) ids.insert(ids.end(), message.content.size(), 7);
-      return ids;
+  ServedModel model() {
+    ServedModel fake{.name = "fake", .engine = &engine};
+    fake.encode_chat = [](const openai::ChatRequest& chat) {
+      if (chat.messages[0]["content"] == "refuse") throw Error("the template says no");
+      EncodedChat encoded;
+      for (const auto& message : chat.messages)
+        encoded.ids.insert(encoded.ids.end(), message["content"].get<std::string>().size(), 7);
+      return encoded;
     };
-    model.encode_text = [](std::string_view text) { return std::vector<int32_t>(text.begin(), text.end()); };
-    model.decode = [](std::span<const int32_t> ids) { return std::string(ids.size(), '#'); };
-    server.emplace(std::vector{model}, std::move(options));
+    fake.encode_text = [](std::string_view text, bool) { return std::vector<int32_t>(text.begin(), text.end()); };
+    fake.decode = [](std::span<const int32_t> ids) { return std::string(ids.size(), '#'); };
+    fake.token_text = [](int32_t id) { return "t" + std::to_string(id); };
+    fake.syntax.tools = ToolSyntax::kHermes;
+    fake.vocabulary = 1000;
+    return fake;
+  }
+  void start(ServerOptions options = {}, bool with_model = true) {
+    options.port = 0;
+    server.emplace(std::move(options));
+    if (with_model) server->serve({model()});
     server->start();
     const std::string address = server->address();
     port = std::stoi(address.substr(address.rfind(':') + 1));
@@ -220,7 +258,9 @@ TEST_F(ServeTest, ChatAnswersWhole) {
   EXPECT_EQ(answer["choices"][0]["message"]["role"], "assistant");
   EXPECT_EQ(answer["choices"][0]["message"]["content"], "w0 w1 w2 w3 w4");
   EXPECT_EQ(answer["choices"][0]["finish_reason"], "stop");
-  EXPECT_EQ(answer["usage"], (json{{"prompt_tokens", 5}, {"completion_tokens", 5}, {"total_tokens", 10}}));
+  EXPECT_EQ(answer["usage"]["prompt_tokens"], 5);
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 5);
+  EXPECT_EQ(answer["usage"]["total_tokens"], 10);
   EXPECT_EQ(chat({{"max_tokens", 2}}).content()["choices"][0]["finish_reason"], "length");
 }
 
@@ -254,7 +294,8 @@ TEST_F(ServeTest, SeveralAnswersAndPrompts) {
   ASSERT_EQ(answer["choices"].size(), 4u);
   EXPECT_EQ(answer["choices"][1]["text"], "abw0");
   EXPECT_EQ(answer["choices"][2]["text"], "cdew0");
-  EXPECT_EQ(answer["usage"], (json{{"prompt_tokens", 5}, {"completion_tokens", 4}, {"total_tokens", 9}}));
+  EXPECT_EQ(answer["usage"]["prompt_tokens"], 5);
+  EXPECT_EQ(answer["usage"]["completion_tokens"], 4);
   const std::vector<json> streamed =
       events(complete({{"prompt", {1, 2}}, {"stream", true}, {"echo", true}, {"max_tokens", 1}}).body);
   ASSERT_EQ(streamed.size(), 4u);
@@ -297,7 +338,7 @@ TEST_F(ServeTest, AClientThatLeavesCancelsItsRequests) {
     while (json::parse(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
     socket.reset();
     EXPECT_TRUE(engine.idle());
-    EXPECT_EQ(engine.cancelled() - before, 2);
+    EXPECT_EQ(engine.cancelled() - before, 1);
   }
   while (json::parse(send("GET", "/health").body)["requests"] != 0) std::this_thread::yield();
 }
@@ -329,7 +370,7 @@ TEST_F(ServeTest, ErrorsAreOpenAIs) {
   start({.limits = {.body_bytes = 5000}});
   expect_error(send("POST", "/v1/chat/completions", "{"), 400, "invalid_json", nullptr, "not valid JSON");
   expect_error(chat({{"temperature", 3}}), 400, "invalid_value", "temperature", "between 0 and 2");
-  expect_error(chat({{"tools", {1}}}), 400, "unsupported_parameter", "tools", "not supported");
+  expect_error(chat({{"tools", {1}}}), 400, "invalid_type", "tools[0]", "an object");
   expect_error(chat({{"model", "gpt-4o"}}), 404, "model_not_found", "model", "there is fake");
   expect_error(chat({{"messages", {{{"role", "user"}, {"content", std::string(100, 'x')}}}}}), 400,
                "context_length_exceeded", "messages", "take 100 tokens");
@@ -344,7 +385,7 @@ TEST_F(ServeTest, ErrorsAreOpenAIs) {
                "at most 128 answers");
   expect_error(send("POST", "/v1/chat/completions", std::string(6000, ' ')), 413, "request_too_large", nullptr,
                "5000 bytes");
-  expect_error(send("GET", "/v1/embeddings"), 404, "unknown_url", nullptr, "/v1/embeddings");
+  expect_error(send("GET", "/v1/embedding"), 404, "unknown_url", nullptr, "/v1/embedding");
   const Reply method = send("GET", "/v1/chat/completions");
   expect_error(method, 405, "method_not_allowed", nullptr, "GET");
   EXPECT_THAT(method.head, HasSubstr("Allow: POST"));
@@ -375,7 +416,7 @@ TEST_F(ServeTest, TooManyRequestsAreRefused) {
 }
 
 TEST_F(ServeTest, KeysAreAskedFor) {
-  start({.api_keys = {"right", "other"}});
+  start({.api_keys = {{.key = "right", .name = "r"}, {.key = "other", .name = "o"}}});
   expect_error(chat(), 401, "missing_api_key", nullptr, "API key");
   for (const char* wrong : {"Bearer wrong", "Bearer righ", "Bearer rightt", "Bearer ", "right", "Basic right"}) {
     expect_error(chat(json::object(), std::string("Authorization: ") + wrong + "\r\n"), 401, "invalid_api_key", nullptr,
@@ -413,27 +454,225 @@ TEST_F(ServeTest, ListsModelsAndShowsThePage) {
   EXPECT_THAT(page.body, StartsWith("<!doctype html>"));
   EXPECT_THAT(page.body, EndsWith("</html>\n"));
   EXPECT_EQ(page.body, read_file(std::string(SEDUM_SOURCE_DIR) + "/src/serve/web/page.html"));
+  EXPECT_EQ(send("GET", "/v1/models/none").status, 404);
 }
 
 TEST_F(ServeTest, WarnsWhenEverybodyMayAsk) {
-  const auto exposed = [&](const std::string& host, std::vector<std::string> keys) {
-    return Server({ServedModel{.name = "fake", .engine = &engine, .encode_chat = {}, .encode_text = {}, .decode = {}}},
-                  {.host = host, .api_keys = std::move(keys)})
-        .exposed();
+  const auto exposed = [&](const std::string& host, std::vector<ApiKey> keys) {
+    return Server({.host = host, .api_keys = std::move(keys)}).exposed();
   };
   EXPECT_FALSE(exposed("127.0.0.1", {}));
   EXPECT_FALSE(exposed("localhost", {}));
   EXPECT_FALSE(exposed("::1", {}));
   EXPECT_TRUE(exposed("0.0.0.0", {}));
-  EXPECT_FALSE(exposed("0.0.0.0", {"key"}));
+  EXPECT_FALSE(exposed("0.0.0.0", {{.key = "key"}}));
+}
+
+TEST_F(ServeTest, LogprobsAreTold) {
+  start();
+  const json choice = chat({{"logprobs", true}, {"top_logprobs", 1}, {"max_tokens", 2}}).content()["choices"][0];
+  ASSERT_EQ(choice["logprobs"]["content"].size(), 2u);
+  EXPECT_EQ(choice["logprobs"]["content"][1]["token"], "t1");
+  EXPECT_EQ(choice["logprobs"]["content"][1]["logprob"], -0.5);
+  EXPECT_EQ(choice["logprobs"]["content"][1]["bytes"], json({116, 49}));
+  EXPECT_EQ(choice["logprobs"]["content"][1]["top_logprobs"][0]["token"], "t1");
+  const json old = complete({{"prompt", "ab"}, {"logprobs", 1}, {"max_tokens", 2}}).content()["choices"][0]["logprobs"];
+  EXPECT_EQ(old["tokens"], json({"t0", "t1"}));
+  EXPECT_EQ(old["text_offset"], json({0, 2}));
+  EXPECT_EQ(old["top_logprobs"][0], json({{"t1", -0.5}}));
+}
+
+json weather_tools() {
+  return json::parse(R"([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}])");
+}
+
+TEST_F(ServeTest, CallsOfToolsAreTakenOutOfTheText) {
+  engine.script =
+      "Let me see.\n<tool_call>\n{\"name\": \"weather\", \"arguments\": {\"city\": \"Xi'an\"}}\n</tool_call>";
+  start();
+  const json choice = chat({{"tools", weather_tools()}}).content()["choices"][0];
+  EXPECT_EQ(choice["finish_reason"], "tool_calls");
+  EXPECT_EQ(choice["message"]["content"], "Let me see.");
+  const json call = choice["message"]["tool_calls"][0];
+  EXPECT_EQ(call["function"]["name"], "weather");
+  EXPECT_EQ(json::parse(call["function"]["arguments"].get<std::string>()), json({{"city", "Xi'an"}}));
+  std::string arguments, name;
+  for (const json& event : events(chat({{"tools", weather_tools()}, {"stream", true}}).body)) {
+    if (!event.is_object() || !event["choices"][0]["delta"].contains("tool_calls")) continue;
+    const json part = event["choices"][0]["delta"]["tool_calls"][0];
+    name += part["function"].value("name", "");
+    arguments += part["function"]["arguments"].get<std::string>();
+  }
+  EXPECT_EQ(name, "weather");
+  EXPECT_EQ(json::parse(arguments), json({{"city", "Xi'an"}}));
+  EXPECT_EQ(chat().content()["choices"][0]["finish_reason"], "stop");  // nobody offered tools: it is text
+}
+
+TEST_F(ServeTest, AForcedCallIsAGrammarAndItsArgumentsAreStreamed) {
+  engine.script = "{\"name\": \"weather\", \"arguments\": {\"city\": {\"n\": 1}}}";
+  start();
+  const json body = {{"tools", weather_tools()}, {"tool_choice", "required"}};
+  const json choice = chat(body).content()["choices"][0];
+  EXPECT_EQ(engine.last_request().grammar.kind, GrammarSpec::Kind::kJsonSchema);
+  EXPECT_THAT(engine.last_request().grammar.text, HasSubstr(R"("const":"weather")"));
+  EXPECT_EQ(choice["finish_reason"], "tool_calls");
+  EXPECT_TRUE(choice["message"]["content"].is_null());
+  EXPECT_EQ(choice["message"]["tool_calls"][0]["function"]["arguments"], R"({"city": {"n": 1}})");
+  json streamed = body;
+  streamed["stream"] = true;
+  int parts = 0;
+  std::string arguments;
+  for (const json& event : events(chat(streamed).body)) {
+    if (!event.is_object() || !event["choices"][0]["delta"].contains("tool_calls")) continue;
+    arguments += event["choices"][0]["delta"]["tool_calls"][0]["function"]["arguments"].get<std::string>();
+    ++parts;
+  }
+  EXPECT_GT(parts, 3);
+  EXPECT_EQ(arguments, R"({"city": {"n": 1}})");
+  expect_error(
+      chat({{"tools", weather_tools()}, {"tool_choice", {{"type", "function"}, {"function", {{"name", "x"}}}}}}), 400,
+      "invalid_value", "tool_choice", "none of the tools");
+}
+
+TEST_F(ServeTest, ReasoningStandsApart) {
+  engine.script = "<think>\nhm, hm\n</think>\n\nYes.";
+  start();
+  const json message = chat().content()["choices"][0]["message"];
+  EXPECT_EQ(message["content"], "Yes.");
+  EXPECT_THAT(message["reasoning_content"].get<std::string>(), HasSubstr("hm, hm"));
+}
+
+TEST_F(ServeTest, Responses) {
+  start();
+  const Reply reply = send("POST", "/v1/responses", R"({"model": "fake", "input": "Hello"})");
+  ASSERT_EQ(reply.status, 200) << reply.body;
+  const json answer = reply.content();
+  EXPECT_EQ(answer["object"], "response");
+  EXPECT_EQ(answer["status"], "completed");
+  EXPECT_EQ(answer["output"][0]["content"][0]["text"], "w0 w1 w2 w3 w4");
+  EXPECT_EQ(answer["usage"]["output_tokens"], 5);
+  const Reply stream = send("POST", "/v1/responses", R"({"model": "fake", "input": "Hello", "stream": true})");
+  std::vector<std::string> types;
+  int sequence = 0;
+  for (size_t at = 0, end; (end = stream.body.find("\n\n", at)) != std::string::npos; at = end + 2) {
+    const json data =
+        json::parse(stream.body.substr(stream.body.find("data: ", at) + 6, end - stream.body.find("data: ", at) - 6));
+    EXPECT_EQ(data["sequence_number"], sequence++);
+    types.push_back(data["type"]);
+  }
+  EXPECT_EQ(types.front(), "response.created");
+  EXPECT_EQ(types.back(), "response.completed");
+  EXPECT_EQ(std::count(types.begin(), types.end(), "response.output_text.delta"), 5);
+}
+
+TEST_F(ServeTest, AnthropicsMessages) {
+  start();
+  const auto ask = [&](json more) {
+    json body = {{"model", "fake"}, {"max_tokens", 2}, {"messages", {{{"role", "user"}, {"content", "Hello"}}}}};
+    body.update(more);
+    return send("POST", "/v1/messages", body.dump());
+  };
+  const json answer = ask(json::object()).content();
+  EXPECT_EQ(answer["type"], "message");
+  EXPECT_EQ(answer["content"][0]["text"], "w0 w1");
+  EXPECT_EQ(answer["stop_reason"], "max_tokens");
+  EXPECT_EQ(answer["usage"]["input_tokens"], 5);
+  const std::string stream = ask({{"stream", true}}).body;
+  size_t at = 0;
+  for (const char* type : {"message_start", "content_block_start", "content_block_delta", "content_block_stop",
+                           "message_delta", "message_stop"}) {
+    at = stream.find(std::string("event: ") + type + "\n", at);
+    ASSERT_NE(at, std::string::npos) << type;
+  }
+  const Reply bad = ask({{"max_tokens", "x"}});
+  EXPECT_EQ(bad.status, 400);
+  EXPECT_EQ(bad.content()["type"], "error");
+  EXPECT_EQ(bad.content()["error"]["type"], "invalid_request_error");
+  const Reply count = send("POST", "/v1/messages/count_tokens",
+                           R"({"model": "fake", "messages": [{"role": "user", "content": "Hello"}]})");
+  EXPECT_EQ(count.content()["input_tokens"], 5);
+}
+
+TEST_F(ServeTest, EmbeddingsAndTokens) {
+  start();
+  const json answer = send("POST", "/v1/embeddings", R"({"model": "fake", "input": ["ab", "c"]})").content();
+  ASSERT_EQ(answer["data"].size(), 2u);
+  EXPECT_EQ(answer["data"][1]["embedding"], json({0.5, 1.0}));
+  EXPECT_EQ(answer["usage"]["prompt_tokens"], 3);
+  EXPECT_EQ(send("POST", "/v1/embeddings",
+                 R"({"model": "fake", "input": "ab", "pooling": "last", "encoding_format": "base64"})")
+                .content()["data"][0]["embedding"],
+            "AAAAPwAAAEA=");
+  const json tokens = send("POST", "/tokenize", R"({"prompt": "ab", "return_token_strs": true})").content();
+  EXPECT_EQ(tokens["tokens"], json({97, 98}));
+  EXPECT_EQ(tokens["token_strs"][0], "t97");
+  EXPECT_EQ(send("POST", "/detokenize", R"({"tokens": [1, 2, 3]})").content()["prompt"], "###");
+}
+
+TEST_F(ServeTest, ReadyOnlyWithAModelAndUntilTheEnd) {
+  start({}, false);
+  EXPECT_EQ(send("GET", "/ready").status, 503);
+  EXPECT_EQ(send("GET", "/health").status, 200);
+  expect_error(chat(), 503, "overloaded", nullptr, "being loaded");
+  server->serve({model()});
+  EXPECT_EQ(send("GET", "/ready").status, 200);
+  engine.held = true;
+  std::thread first([&] { EXPECT_EQ(chat().status, 200); });
+  while (json::parse(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
+  std::thread drain([&] { server->drain(10); });
+  while (send("GET", "/ready").status != 503) std::this_thread::yield();
+  expect_error(chat(), 503, "overloaded", nullptr, "stopping");
+  engine.held = false;  // what runs is finished
+  drain.join(), first.join();
+}
+
+TEST_F(ServeTest, MetricsAreCounted) {
+  start();
+  chat();
+  chat({{"model", "none"}});
+  const std::string text = send("GET", "/metrics").body;
+  EXPECT_THAT(text, HasSubstr(R"(sedum_http_requests_total{path="/v1/chat/completions",status="200"} 1)"));
+  EXPECT_THAT(text, HasSubstr(R"(sedum_http_requests_total{path="/v1/chat/completions",status="404"} 1)"));
+  EXPECT_THAT(text, HasSubstr(R"(sedum_generated_tokens_total{model="fake"} 42)"));
+  EXPECT_THAT(text, HasSubstr(R"(sedum_time_to_first_token_seconds_bucket{model="fake",le="1"} 1)"));
+}
+
+TEST_F(ServeTest, KeysHaveBounds) {
+  start({.api_keys = {{.key = "slow", .name = "s", .requests_per_minute = 2},
+                      {.key = "few", .name = "f", .tokens_per_minute = 8},
+                      {.key = "one", .name = "o", .concurrent = 1}}});
+  const auto with = [&](const char* key) {
+    return chat(json::object(), std::string("Authorization: Bearer ") + key + "\r\n");
+  };
+  EXPECT_EQ(with("slow").status, 200);
+  EXPECT_EQ(with("slow").status, 200);
+  const Reply third = with("slow");
+  expect_error(third, 429, "rate_limit_exceeded", nullptr, "2 requests a minute");
+  EXPECT_THAT(third.head, HasSubstr("Retry-After: 30"));
+  EXPECT_EQ(with("few").status, 200);  // ten tokens: now it has to wait
+  expect_error(with("few"), 429, "rate_limit_exceeded", nullptr, "8 tokens a minute");
+  engine.held = true;
+  std::thread first([&] { EXPECT_EQ(with("one").status, 200); });
+  while (json::parse(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
+  expect_error(with("one"), 429, "rate_limit_exceeded", nullptr, "1 requests in flight");
+  engine.held = false;
+  first.join();
+  EXPECT_EQ(with("one").status, 200);
 }
 
 TEST(ApiKeys, AreReadFromAFile) {
   const auto path = std::filesystem::temp_directory_path() / ("sedum_keys_" + std::to_string(::getpid()));
-  write_file(path, "# ours\n  one  \r\n\ntwo # second\n");
-  EXPECT_THAT(read_api_keys(path), ::testing::ElementsAre("one", "two"));
-  write_file(path, "# none\n");
-  EXPECT_THROW(read_api_keys(path), Error);
+  write_file(path, "# ours\n  one  \r\n\ntwo name=bob concurrent=3 requests_per_minute=60 # second\n");
+  const std::vector<ApiKey> keys = read_api_keys(path);
+  ASSERT_EQ(keys.size(), 2u);
+  EXPECT_EQ(keys[0].key, "one");
+  EXPECT_EQ(keys[1].name, "bob");
+  EXPECT_EQ(keys[1].concurrent, 3);
+  EXPECT_EQ(keys[1].requests_per_minute, 60);
+  for (const char* bad : {"# none\n", "a\na\n", "a concurrent=0\n", "a concurrent=x\n", "a speed=3\n"}) {
+    write_file(path, bad);
+    EXPECT_THROW(read_api_keys(path), Error) << bad;
+  }
   std::filesystem::remove(path);
 }
 

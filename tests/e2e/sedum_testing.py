@@ -174,9 +174,10 @@ class Server:
     """
 
     def __init__(self, model, *arguments, key=None, env=None):
+        self.home = tempfile.TemporaryDirectory(prefix="sedum-e2e-home-")
         self.process = subprocess.Popen(
             [SEDUM, "serve", "--model", str(model), "--port", "0", "--threads", "1", *map(str, arguments)],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**(env or {})))
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment(**{"SEDUM_HOME": self.home.name, **(env or {})}))
         self.log, self.address = [], None
         self.drain = threading.Thread(target=self._drain, daemon=True)
         self.drain.start()
@@ -208,12 +209,17 @@ class Server:
         self.process.stdout.close()
         self.drain.join()
         self.process.stderr.close()
+        self.home.cleanup()
         return self.process.returncode
 
-    def request(self, path, body=None, headers=None):
+    def answers(self, path):
+        """What the log says of the answers at a path so far."""
+        return [line for line in map(json.loads, [l for l in list(self.log) if l.startswith("{")]) if line["path"] == path]
+
+    def request(self, path, body=None, headers=None, method=None):
         """(status, bytes); body: None, an object, or bytes as they are."""
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json", **(self.headers if headers is None else headers)})
+        request = urllib.request.Request(self.address + path, data, {"Content-Type": "application/json", **(self.headers if headers is None else headers)}, method=method)
         try:
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=PATIENCE) as answer:
                 return answer.status, answer.read()

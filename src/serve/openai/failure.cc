@@ -17,7 +17,8 @@ std::string error_json(const Failure& failure) {
 http::Response response(const Failure& failure) {
   http::Response answer{.status = failure.status, .body = error_json(failure)};
   if (failure.status == 401) answer.headers.emplace_back("WWW-Authenticate", "Bearer");
-  if (failure.status == 429 || failure.status == 503) answer.headers.emplace_back("Retry-After", "1");
+  if (failure.status == 429 || failure.status == 503)
+    answer.headers.emplace_back("Retry-After", std::to_string(failure.retry_seconds));
   return answer;
 }
 

@@ -25,6 +25,7 @@ struct Failure : std::runtime_error {
 
   int status;
   std::string type, param, code;  // "": null
+  int retry_seconds = 1;          // with 429 and 503
 };
 
 http::Response response(const Failure& failure);

@@ -1,29 +1,34 @@
 #include "serve/openai/fields.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "serve/openai/failure.h"
 
 namespace sedum::openai {
-using nlohmann::json;
-
 namespace {
 constexpr int kMaxDepth = 64;
-}
+constexpr size_t kMaxFields = 2000;
+}  // namespace
 
 json parse_object(std::string_view body) {
   // No field is deeper than messages[i].content[j].text; what copies, compares or frees a value may recurse.
-  const auto not_too_deep = [](int depth, json::parse_event_t, json&) {
+  std::vector<size_t> fields(size_t(kMaxDepth) + 2);  // of the object that is open at each depth
+  const auto not_too_large = [&](int depth, json::parse_event_t event, json&) {
     if (depth > kMaxDepth)
       throw Failure::invalid("", fmt::format("the body is nested deeper than {} levels", kMaxDepth), "invalid_json");
+    if (event == json::parse_event_t::object_start) fields[size_t(depth) + 1] = 0;
+    if (event == json::parse_event_t::key && ++fields[size_t(depth)] > kMaxFields)
+      throw Failure::invalid("", fmt::format("an object has more than {} fields", kMaxFields), "invalid_json");
     return true;
   };
   json value;
   try {
-    value = json::parse(body, not_too_deep);
+    value = json::parse(body, not_too_large);
   } catch (const json::parse_error& e) {
     throw Failure::invalid("", fmt::format("the body is not valid JSON: error at byte {}", e.byte), "invalid_json");
   }
@@ -106,6 +111,30 @@ std::string Fields::text(const char* name) {
   const json& value = required(name);
   if (!value.is_string()) wrong_type(name, "a string", value);
   return value.get<std::string>();
+}
+
+std::string Fields::text_or(const char* name, const std::string& otherwise) {
+  return find(name) ? text(name) : otherwise;
+}
+
+std::string Fields::one_of(const char* name, std::initializer_list<const char*> values, const char* otherwise) {
+  const std::string value = text_or(name, otherwise);
+  if (std::find(values.begin(), values.end(), value) == values.end())
+    fail(name, fmt::format("must be one of {}, it is \"{}\"", fmt::join(values, ", "), value));
+  return value;
+}
+
+const json* Fields::object(const char* name) {
+  const json* value = find(name);
+  if (value && !value->is_object()) wrong_type(name, "an object", *value);
+  return value;
+}
+
+const json* Fields::array(const char* name, size_t at_most) {
+  const json* value = find(name);
+  if (value && !value->is_array()) wrong_type(name, "an array", *value);
+  if (value && value->size() > at_most) fail(name, fmt::format("must hold at most {} items", at_most));
+  return value;
 }
 
 void Fields::unsupported(const char* name) {

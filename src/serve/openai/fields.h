@@ -18,8 +18,11 @@
 
 namespace sedum::openai {
 
-nlohmann::json parse_object(std::string_view body);
-const char* type_name(const nlohmann::json& value);  // "a string", "an array" …
+using json = nlohmann::ordered_json;  // a schema's order is the order in which its fields are written
+
+// Refuses what is nested deeper than 64 levels or has an object of more than 2,000 fields (each costs a look at all before it).
+json parse_object(std::string_view body);
+const char* type_name(const json& value);  // "a string", "an array" …
 
 struct Range {
   double min, max;
@@ -28,23 +31,28 @@ struct Range {
 class Fields {
  public:
   // `path` precedes the names in messages: "stream_options.".
-  explicit Fields(const nlohmann::json& object, std::string path = "") : object_(object), path_(std::move(path)) {}
+  explicit Fields(const json& object, std::string path = "") : object_(object), path_(std::move(path)) {}
 
-  const nlohmann::json* find(const char* name);  // null if absent or null
-  const nlohmann::json& required(const char* name);
+  const json* find(const char* name);  // null if absent or null
+  const json& required(const char* name);
   bool boolean(const char* name, bool otherwise);
   double number(const char* name, double otherwise, Range range);
   int64_t integer(const char* name, int64_t otherwise, Range range);
   std::string text(const char* name);  // required
-  void unsupported(const char* name);  // unless null, false, 0, "" or empty
-  void ignored(std::initializer_list<const char*> names);
+  std::string text_or(const char* name, const std::string& otherwise);
+  std::string one_of(const char* name, std::initializer_list<const char*> values, const char* otherwise);
+  const json* object(const char* name);  // null if absent or null
+  const json* array(const char* name, size_t at_most);
+  void unsupported(const char* name);                      // unless null, false, 0, "" or empty
+  void ignored(std::initializer_list<const char*> names);  // any value
   void end() const;
 
+  const std::string& path() const { return path_; }
   [[noreturn]] void fail(const std::string& name, const std::string& message) const;
-  [[noreturn]] void wrong_type(const std::string& name, const char* expected, const nlohmann::json& got) const;
+  [[noreturn]] void wrong_type(const std::string& name, const char* expected, const json& got) const;
 
  private:
-  const nlohmann::json& object_;
+  const json& object_;
   const std::string path_;
   std::set<std::string> known_;
 };

@@ -8,7 +8,7 @@
 namespace sedum::openai {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -46,8 +46,8 @@ TEST(ChatRequest, Defaults) {
 TEST(ChatRequest, ReadsEveryField) {
   const ChatRequest request = parse_chat(chat_with(R"({"temperature": 0.5, "top_p": 0.25, "top_k": 40, "min_p": 0.125,
     "repetition_penalty": 1.5, "max_tokens": 7, "stop": ["a", "b"], "seed": -1, "n": 2, "stream": true, "ignore_eos": true,
-    "stream_options": {"include_usage": true}, "user": "u", "metadata": {"a": "b"}, "store": false, "presence_penalty": 0,
-    "logit_bias": {}, "tools": [], "tool_choice": "auto", "response_format": {"type": "text"}, "logprobs": false})"));
+    "stream_options": {"include_usage": true}, "user": "u", "metadata": {"a": "b"}, "store": false, "presence_penalty": -1.5, "frequency_penalty": 0.5,
+    "logit_bias": {"7": -100}, "tools": [], "tool_choice": "auto", "typical_p": 0.75, "response_format": {"type": "text"}, "logprobs": true, "top_logprobs": 4})"));
   EXPECT_EQ(request.sampling.temperature, 0.5f);
   EXPECT_EQ(request.sampling.top_p, 0.25f);
   EXPECT_EQ(request.sampling.top_k, 40);
@@ -57,7 +57,12 @@ TEST(ChatRequest, ReadsEveryField) {
   EXPECT_THAT(request.sampling.stop, ElementsAre("a", "b"));
   EXPECT_TRUE(request.sampling.ignore_end);
   EXPECT_EQ(request.seed, ~uint64_t{0});
-  EXPECT_EQ(request.n, 2);
+  EXPECT_EQ(request.sampling.n, 2);
+  EXPECT_EQ(request.sampling.presence_penalty, -1.5f);
+  EXPECT_EQ(request.sampling.frequency_penalty, 0.5f);
+  EXPECT_EQ(request.sampling.typical_p, 0.75f);
+  EXPECT_EQ(request.sampling.logprobs, 4);
+  EXPECT_THAT(request.sampling.logit_bias, ElementsAre(std::pair(7, -100.0f)));
   EXPECT_TRUE(request.stream);
   EXPECT_TRUE(request.include_usage);
 }
@@ -71,14 +76,14 @@ TEST(ChatRequest, NullIsAbsent) {
 
 TEST(ChatRequest, NewerNames) {
   EXPECT_EQ(parse_chat(chat_with(R"({"max_completion_tokens": 9})")).sampling.max_tokens, 9);
-  EXPECT_EQ(parse_chat(chat_with(R"({"messages": [{"role": "developer", "content": "x"}]})")).messages[0].role,
+  EXPECT_EQ(parse_chat(chat_with(R"({"messages": [{"role": "developer", "content": "x"}]})")).messages[0]["role"],
             "system");
 }
 
 TEST(ChatRequest, ContentMayComeInParts) {
   const ChatRequest request = parse_chat(chat_with(
       R"({"messages": [{"role": "user", "name": "n", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}]})"));
-  EXPECT_EQ(request.messages[0].content, "a\nb");
+  EXPECT_EQ(request.messages[0]["content"], "a\nb");
 }
 
 struct Bad {
@@ -121,28 +126,51 @@ TEST(ChatRequest, EveryFieldIsChecked) {
       {R"({"messages": [{"content": "Hi"}]})", "messages[0].role", "required"},
       {R"({"messages": [{"role": "user"}]})", "messages[0].content", "required"},
       {R"({"messages": [{"role": "robot", "content": "Hi"}]})", "messages[0].role", "one of system"},
-      {R"({"messages": [{"role": "tool", "content": "Hi"}]})", "messages[0].role", "not supported"},
       {R"({"messages": [{"role": "user", "content": 5}]})", "messages[0].content", "a string or an array"},
       {R"({"messages": [{"role": "user", "content": []}]})", "messages[0].content", "empty"},
       {R"({"messages": [{"role": "user", "content": ["x"]}]})", "messages[0].content[0]", "an object"},
       {R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})", "messages[0].content[0].type",
        "text only"},
       {R"({"messages": [{"role": "user", "content": [{"type": "text"}]}]})", "messages[0].content[0].text", "required"},
-      {R"({"messages": [{"role": "user", "content": "x", "tool_calls": [1]}]})", "messages[0].tool_calls",
-       "not supported"},
       {R"({"messages": [{"role": "user", "content": "x", "contents": 1}]})", "messages[0].contents",
        "did you mean messages[0].content"},
-      {R"({"frequency_penalty": 0.5})", "frequency_penalty", "not supported"},
-      {R"({"presence_penalty": -1})", "presence_penalty", "not supported"},
-      {R"({"logit_bias": {"5": 1}})", "logit_bias", "not supported"},
-      {R"({"logprobs": true})", "logprobs", "not supported"},
-      {R"({"top_logprobs": 3})", "top_logprobs", "not supported"},
-      {R"({"tools": [{"type": "function"}]})", "tools", "not supported"},
-      {R"({"tool_choice": "required"})", "tool_choice", "not supported"},
-      {R"({"response_format": {"type": "json_object"}})", "response_format", "not supported"},
       {R"({"response_format": "text"})", "response_format", "an object"},
+      {R"({"messages": [{"role": "tool", "content": "Hi"}]})", "messages[0].tool_call_id", "required"},
+      {R"({"messages": [{"role": "user", "content": "x", "tool_calls": []}]})", "messages[0].tool_calls", "unknown"},
+      {R"({"messages": [{"role": "assistant", "tool_calls": [1]}]})", "messages[0].tool_calls[0]", "an object"},
+      {R"({"messages": [{"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "["}}]}]})",
+       "messages[0].tool_calls[0].function.arguments", "text of a JSON object"},
+      {R"({"frequency_penalty": 2.5})", "frequency_penalty", "between -2 and 2"},
+      {R"({"presence_penalty": "x"})", "presence_penalty", "a number"},
+      {R"({"typical_p": 0})", "typical_p", "above 0"},
+      {R"({"logit_bias": {"x": 1}})", "logit_bias", "no token id"},
+      {R"({"logit_bias": {"-5": 1}})", "logit_bias", "no token id"},
+      {R"({"logit_bias": {"5": 101}})", "logit_bias.5", "between -100 and 100"},
+      {R"({"logit_bias": [1]})", "logit_bias", "an object"},
+      {R"({"logprobs": 1})", "logprobs", "a boolean"},
+      {R"({"top_logprobs": 3})", "top_logprobs", "only allowed when logprobs"},
+      {R"({"logprobs": true, "top_logprobs": 21})", "top_logprobs", "between 0 and 20"},
+      {R"({"num_beams": 17})", "num_beams", "between 1 and 16"},
+      {R"({"early_stopping": "x"})", "early_stopping", "a boolean or"},
+      {R"({"guided_choice": []})", "guided_choice", "empty"},
+      {R"({"guided_choice": ["a"], "guided_regex": "b"})", "guided_json", "beside another"},
+      {R"({"tools": {}})", "tools", "an array"},
+      {R"({"tools": [1]})", "tools[0]", "an object"},
+      {R"({"tools": [{"type": "web_search"}]})", "tools[0].type", "one of function"},
+      {R"({"tools": [{"type": "function"}]})", "tools[0].function", "required"},
+      {R"({"tools": [{"type": "function", "function": {"name": "a b"}}]})", "tools[0].function.name", "letters"},
+      {R"({"tools": [{"type": "function", "function": {"name": "a", "parameters": 1}}]})",
+       "tools[0].function.parameters", "an object"},
+      {R"({"tool_choice": "sometimes"})", "tool_choice", "one of none, auto, required"},
+      {R"({"tool_choice": {"type": "function"}})", "tool_choice.function", "required"},
+      {R"({"functions": [{"name": "f"}]})", "functions", "not supported"},
+      {R"({"response_format": {"type": "xml"}})", "response_format.type", "one of text, json_object"},
+      {R"({"response_format": {"type": "json_schema"}})", "response_format.json_schema", "required"},
+      {R"({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": 3}}})",
+       "response_format.json_schema.schema", "an object"},
+      {R"({"reasoning_effort": "huge"})", "reasoning_effort", "one of none"},
+      {R"({"chat_template_kwargs": {"messages": []}})", "chat_template_kwargs", "must not hold messages"},
       {R"({"modalities": ["audio"]})", "modalities", "not supported"},
-      {R"({"reasoning_effort": "high"})", "reasoning_effort", "not supported"},
       {R"({"temprature": 1})", "temprature", "did you mean temperature?"},
       {R"({"xyzzy": 1})", "xyzzy", "unknown field xyzzy"},
   };
@@ -182,9 +210,80 @@ TEST(CompletionRequest, PromptsOfEveryForm) {
   }
   EXPECT_EQ(parse_completion(R"({"model": "m", "prompt": "a"})").sampling.max_tokens, 16);
   EXPECT_TRUE(parse_completion(R"({"model": "m", "prompt": "a", "echo": true, "best_of": 1})").echo);
-  EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "best_of": 3})"); }).param, "best_of");
+  EXPECT_EQ(parse_completion(R"({"model": "m", "prompt": "a", "best_of": 3, "n": 2})").sampling.best_of, 3);
+  EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "best_of": 1, "n": 2})"); }).param,
+            "best_of");
   EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "suffix": "b"})"); }).param, "suffix");
   EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "messages": []})"); }).param, "messages");
+}
+
+TEST(ChatRequest, ConversationsWithTools) {
+  const ChatRequest request = parse_chat(chat_with(R"({"messages": [
+      {"role": "user", "content": "Weather?"},
+      {"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "w", "arguments": "{\"b\": 1, \"a\": 2}"}}]},
+      {"role": "tool", "tool_call_id": "c1", "content": "sun"}],
+    "tools": [{"type": "function", "function": {"name": "w", "description": "d", "parameters": {"type": "object"}, "strict": true}}],
+    "tool_choice": {"type": "function", "function": {"name": "w"}}, "parallel_tool_calls": false})"));
+  EXPECT_EQ(request.messages[1]["tool_calls"][0]["function"]["arguments"].dump(), R"({"b":1,"a":2})");
+  EXPECT_EQ(request.messages[2]["tool_call_id"], "c1");
+  EXPECT_EQ(request.tools[0]["function"]["description"], "d");
+  EXPECT_EQ(request.tool_use, ToolUse::kRequired);
+  EXPECT_EQ(request.tool_name, "w");
+  EXPECT_FALSE(request.parallel_tool_calls);
+}
+
+TEST(ChatRequest, FormatsBecomeGrammars) {
+  const auto grammar = [](const std::string& changes) { return parse_chat(chat_with(changes)).grammar; };
+  EXPECT_EQ(grammar(R"({"response_format": {"type": "json_object"}})").kind, GrammarSpec::Kind::kJson);
+  const GrammarSpec schema = grammar(
+      R"({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "strict": true, "schema": {"type": "object", "b": 1, "a": 2}}}})");
+  EXPECT_EQ(schema.kind, GrammarSpec::Kind::kJsonSchema);
+  EXPECT_EQ(schema.text, R"({"type":"object","b":1,"a":2})");  // the order is kept
+  EXPECT_EQ(grammar(R"({"guided_regex": "[ab]+"})").text, "[ab]+");
+  EXPECT_THAT(grammar(R"({"guided_choice": ["yes", "no"]})").choices, ElementsAre("yes", "no"));
+}
+
+TEST(ResponsesRequest, ItemsBecomeMessages) {
+  const ResponsesRequest request = parse_responses(R"({"model": "m", "instructions": "Be brief.", "input": [
+      {"role": "user", "content": [{"type": "input_text", "text": "Weather?"}]},
+      {"type": "reasoning", "id": "r", "summary": []},
+      {"type": "function_call", "call_id": "c1", "name": "w", "arguments": "{}"},
+      {"type": "function_call_output", "call_id": "c1", "output": "sun"}],
+    "tools": [{"type": "function", "name": "w", "parameters": {"type": "object"}}], "max_output_tokens": 9,
+    "text": {"format": {"type": "json_schema", "name": "x", "schema": {"type": "object"}}}})");
+  EXPECT_EQ(
+      request.messages.dump(),
+      R"([{"role":"system","content":"Be brief."},{"role":"user","content":"Weather?"},)"
+      R"({"role":"assistant","content":"","tool_calls":[{"id":"c1","type":"function","function":{"name":"w","arguments":{}}}]},)"
+      R"({"role":"tool","tool_call_id":"c1","content":"sun"}])");
+  EXPECT_EQ(request.tools[0]["function"]["name"], "w");
+  EXPECT_EQ(request.sampling.max_tokens, 9);
+  EXPECT_EQ(request.grammar.kind, GrammarSpec::Kind::kJsonSchema);
+  for (const auto& [body, param] :
+       {std::pair{R"({"model": "m"})", "input"},
+        {R"({"model": "m", "input": []})", "input"},
+        {R"({"model": "m", "input": [{"type": "computer_call"}]})", "input[0].type"},
+        {R"({"model": "m", "input": "x", "previous_response_id": "y"})", "previous_response_id"},
+        {R"({"model": "m", "input": "x", "max_tokens": 5})", "max_tokens"}})
+    EXPECT_EQ(failure_of([&] { parse_responses(body); }).param, param) << body;
+}
+
+TEST(OtherRequests, AreChecked) {
+  EXPECT_TRUE(parse_embeddings(R"({"model": "m", "input": ["a", "b"], "encoding_format": "base64"})").base64);
+  EXPECT_EQ(parse_embeddings(R"({"model": "m", "input": "a", "pooling": "last"})").pooling, Pooling::kLastToken);
+  EXPECT_EQ(failure_of([] { parse_embeddings(R"({"model": "m", "input": ["a", ""]})"); }).param, "input");
+  EXPECT_EQ(parse_tokenize(R"({"prompt": "a", "add_special_tokens": false})").text, "a");
+  EXPECT_TRUE(parse_tokenize(R"({"messages": [{"role": "user", "content": "a"}]})").chat);
+  EXPECT_EQ(failure_of([] { parse_tokenize("{}"); }).param, "prompt");
+  EXPECT_THAT(parse_detokenize(R"({"tokens": [1, 2]})").ids, ElementsAre(1, 2));
+  EXPECT_EQ(failure_of([] { parse_detokenize(R"({"tokens": "a"})"); }).param, "tokens");
+}
+
+TEST(Bodies, WithTooManyFieldsAreRefused) {
+  std::string body = "{\"a\": {";
+  for (int i = 0; i < 2100; ++i) body += "\"" + std::to_string(i) + "\": 1,";
+  body.back() = '}';
+  EXPECT_THAT(failure_of([&] { parse_chat(body + "}"); }).what(), HasSubstr("more than 2000 fields"));
 }
 
 }  // namespace

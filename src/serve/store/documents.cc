@@ -1,0 +1,189 @@
+#include "serve/store/documents.h"
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "serve/store/passages.h"
+
+namespace sedum::serve {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uintmax_t kMaxFileBytes = 16 << 20;
+constexpr int64_t kVersion = 1;  // of the tables and of how passages are cut
+
+// Terms are made by index_terms(); `porter` then joins the forms of an English word.
+constexpr char kTables[] = R"(
+CREATE TABLE IF NOT EXISTS about (folder TEXT, version INTEGER);
+CREATE TABLE IF NOT EXISTS documents (id INTEGER PRIMARY KEY, path TEXT UNIQUE, size INTEGER, changed INTEGER);
+CREATE TABLE IF NOT EXISTS passages (id INTEGER PRIMARY KEY, document INTEGER, heading TEXT, text TEXT, line INTEGER);
+CREATE INDEX IF NOT EXISTS passages_of ON passages (document);
+CREATE VIRTUAL TABLE IF NOT EXISTS terms USING fts5(heading, text, tokenize = 'porter unicode61 remove_diacritics 2');
+)";
+
+std::optional<DocumentKind> kind_of(const fs::path& path) {
+  const std::string ending = path.extension().string();
+  if (ending == ".md" || ending == ".markdown") return DocumentKind::kMarkdown;
+  if (ending == ".txt") return DocumentKind::kText;
+  if (ending == ".html" || ending == ".htm") return DocumentKind::kHtml;
+  return {};
+}
+
+// Words that stand in every question and tell passages apart by accident only.
+const std::set<std::string>& common_words() {
+  static const std::set<std::string> kWords{
+      "a",    "about", "an",     "and",   "are",  "as",   "at",   "be",   "by",   "can",  "do",   "does",
+      "for",  "from",  "how",    "i",     "in",   "is",   "it",   "me",   "my",   "not",  "of",   "on",
+      "or",   "s",     "should", "t",     "tell", "that", "the",  "them", "they", "this", "to",   "was",
+      "what", "when",  "where",  "which", "who",  "why",  "will", "with", "you",  "your", "什么", "怎么",
+      "如何", "为什",  "么是",   "请问",  "是什", "吗",   "呢",   "的"};
+  return kWords;
+}
+
+std::string fts_query(std::string_view question) {
+  std::istringstream terms(index_terms(question));
+  std::set<std::string> seen;
+  std::string query, term;
+  while (terms >> term && seen.size() < 64) {
+    if (common_words().count(term) || !seen.insert(term).second) continue;
+    query += (query.empty() ? "\"" : " OR \"") + term + "\"";  // a term has no quotation marks
+  }
+  return query;
+}
+
+}  // namespace
+
+Documents::Documents(fs::path folder, const fs::path& index) : folder_(std::move(folder)), database_(index) {
+  if (!fs::is_directory(folder_)) throw Error("no folder " + folder_.string(), "give a folder of documents");
+  const std::string name = fs::absolute(folder_).lexically_normal().string();
+  database_.run(kTables);
+  bool ours = false;
+  database_.query("SELECT folder, version FROM about", {},
+                  [&](const Row& row) { ours = row.text(0) == name && row.integer(1) == kVersion; });
+  if (ours) return;
+  database_.transaction([&] {
+    database_.run("DELETE FROM about; DELETE FROM documents; DELETE FROM passages; DELETE FROM terms");
+    database_.query("INSERT INTO about VALUES (?, ?)", {name, kVersion});
+  });
+}
+
+Documents::~Documents() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Documents::forget(int64_t document) {
+  database_.query("DELETE FROM terms WHERE rowid IN (SELECT id FROM passages WHERE document = ?)", {document});
+  database_.query("DELETE FROM passages WHERE document = ?", {document});
+  database_.query("DELETE FROM documents WHERE id = ?", {document});
+}
+
+void Documents::read_document(const std::string& name, const fs::path& path, int64_t size, int64_t changed) {
+  const std::string text = read_file(path);
+  database_.transaction([&] {
+    std::vector<int64_t> old;
+    database_.query("SELECT id FROM documents WHERE path = ?", {name},
+                    [&](const Row& row) { old.push_back(row.integer(0)); });
+    for (const int64_t id : old) forget(id);
+    database_.query("INSERT INTO documents (path, size, changed) VALUES (?, ?, ?)", {name, size, changed});
+    const int64_t document = database_.last_id();
+    for (const Passage& passage : cut_passages(text, *kind_of(path))) {
+      database_.query("INSERT INTO passages (document, heading, text, line) VALUES (?, ?, ?, ?)",
+                      {document, passage.heading, passage.text, int64_t(passage.line)});
+      database_.query("INSERT INTO terms (rowid, heading, text) VALUES (?, ?, ?)",
+                      {database_.last_id(), index_terms(name + " " + passage.heading), index_terms(passage.text)});
+    }
+  });
+}
+
+RefreshCount Documents::refresh() {
+  std::lock_guard once(refreshing_);
+  struct Known {
+    int64_t id, size, changed;
+  };
+  std::map<std::string, Known> known;
+  database_.query("SELECT path, id, size, changed FROM documents", {}, [&](const Row& row) {
+    known[row.text(0)] = {row.integer(1), row.integer(2), row.integer(3)};
+  });
+  RefreshCount count;
+  std::error_code error;
+  for (fs::recursive_directory_iterator it(folder_, fs::directory_options::skip_permission_denied, error), end;
+       it != end; it.increment(error)) {
+    if (error) break;
+    if (it->path().filename().string().starts_with('.')) {
+      if (it->is_directory(error)) it.disable_recursion_pending();
+      continue;
+    }
+    if (!it->is_regular_file(error) || !kind_of(it->path())) continue;
+    const uintmax_t size = it->file_size(error);
+    const auto time = it->last_write_time(error);
+    const std::string name = it->path().lexically_relative(folder_).generic_string();
+    if (error || size > kMaxFileBytes) {
+      ++count.skipped, error.clear();
+      continue;
+    }
+    ++count.files;
+    const auto changed = int64_t(time.time_since_epoch().count());
+    const auto found = known.find(name);
+    const bool same = found != known.end() && found->second.size == int64_t(size) && found->second.changed == changed;
+    if (found != known.end()) known.erase(found);
+    if (same) continue;
+    try {
+      read_document(name, it->path(), int64_t(size), changed);
+      ++count.read;
+    } catch (const Error&) {  // gone meanwhile, or not ours to read
+      --count.files, ++count.skipped;
+    }
+  }
+  for (const auto& [name, document] : known) {
+    database_.transaction([&, id = document.id] { forget(id); });
+    ++count.removed;
+  }
+  database_.query("SELECT count(*) FROM passages", {}, [&](const Row& row) { count.passages = row.integer(0); });
+  return count;
+}
+
+void Documents::refresh_every(double seconds) {
+  thread_ = std::thread([this, seconds] {
+    std::unique_lock lock(mutex_);
+    while (!wake_.wait_for(lock, std::chrono::duration<double>(seconds), [&] { return stop_; })) {
+      lock.unlock();
+      try {
+        refresh();
+      } catch (const std::exception&) {  // the next time may be better; questions are answered from what is known
+      }
+      lock.lock();
+    }
+  });
+}
+
+std::vector<Source> Documents::search(std::string_view question, int count) {
+  std::vector<Source> sources;
+  const std::string query = fts_query(question);
+  if (query.empty()) return sources;
+  // A heading says more about a passage than a sentence in it does.
+  database_.query(
+      "SELECT d.path, p.heading, p.text, p.line, -bm25(terms, 2.0, 1.0) AS score FROM terms JOIN passages p ON p.id = "
+      "terms.rowid "
+      "JOIN documents d ON d.id = p.document WHERE terms MATCH ? ORDER BY score DESC, p.id LIMIT ?",
+      {query, int64_t(count)}, [&](const Row& row) {
+        sources.push_back({row.text(0), row.text(1), row.text(2), row.integer(3), row.real(4)});
+      });
+  // What shares but a word with the question lies far below what answers it.
+  const double enough = sources.empty() ? 0 : 0.3 * sources.front().score;
+  std::erase_if(sources, [&](const Source& s) { return s.score < enough; });
+  return sources;
+}
+
+}  // namespace sedum::serve

@@ -1,0 +1,55 @@
+#pragma once
+// A folder of documents that answers can be drawn from: Markdown, text and HTML, found by their words (BM25 over SQLite's FTS5).
+//
+//   Documents documents("notes", home / "documents" / "notes.sqlite");
+//   documents.refresh();                                    // reads what is new or changed, forgets what is gone
+//   for (const Source& s : documents.search("冬天多久浇一次水？", 4)) ...
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "serve/store/database.h"
+
+namespace sedum::serve {
+
+struct Source {
+  std::string path;  // below the folder
+  std::string heading, text;
+  int64_t line = 1;
+  double score = 0;  // BM25; larger is better
+};
+
+struct RefreshCount {
+  int64_t files = 0, read = 0, removed = 0, skipped = 0, passages = 0;  // passages: in the index now
+};
+
+class Documents {
+ public:
+  // Error when the folder does not exist. `index` is made where there is none; another folder's index is begun anew.
+  Documents(std::filesystem::path folder, const std::filesystem::path& index);
+  ~Documents();
+
+  RefreshCount refresh();
+  void refresh_every(double seconds);  // on a thread of its own
+  std::vector<Source> search(std::string_view question, int count);
+
+ private:
+  void read_document(const std::string& name, const std::filesystem::path& path, int64_t size, int64_t changed);
+  void forget(int64_t document);
+
+  const std::filesystem::path folder_;
+  Database database_;
+  std::mutex refreshing_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  bool stop_ = false;
+  std::thread thread_;
+};
+
+}  // namespace sedum::serve

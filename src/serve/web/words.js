@@ -1,0 +1,43 @@
+'use strict';
+
+// What the page says, in its two languages.
+const words = {
+  en: {
+    other: '中文', greeting: 'What shall we grow today?', intro: 'A language model on this machine. What you write here stays here.',
+    ideas: ['How often should I water a jade plant?', 'Explain photosynthesis to a child', 'Write a haiku about a stone garden', '多肉叶子发软怎么办？'],
+    placeholder: 'Write a message', send: 'Send', stop: 'Stop', newChat: 'New conversation', remove: 'Delete', removeAsk: 'Delete this conversation?', history: 'Conversations', noHistory: 'Nothing here yet.', untitled: 'Untitled',
+    settings: 'Settings', close: 'Close', model: 'Model',
+    theme: 'Appearance', themeAuto: 'System', themeLight: 'Light', themeDark: 'Dark', system: 'System prompt', systemHint: 'Who the assistant is and how it answers',
+    temperature: 'Temperature', temperatureHint: '0 always takes the likeliest word; higher is more surprising.', topP: 'Top-p', topPHint: 'Only the likeliest words that add up to this probability.',
+    topK: 'Top-k', topKHint: 'Only so many of the likeliest words; 0: all.', minP: 'Min-p', minPHint: 'No word that is less likely than this share of the likeliest.',
+    repetition: 'Repetition penalty', repetitionHint: 'Above 1, words that were used become less likely.', seed: 'Seed', seedHint: 'The same number gives the same answer. Empty: a new one each time.',
+    maxTokens: 'Longest answer', maxTokensHint: 'In tokens; about three quarters of a word each.', key: 'API key', keyHint: 'Only if this server asks for one. Kept in this browser.',
+    probabilities: 'Token probabilities', probabilitiesHint: 'Shows under each answer how sure the model was.', documents: 'Draw on the documents', documentsHint: 'Looks for passages in this server’s folder and names them.',
+    reset: 'Back to the defaults', note: 'A small model makes mistakes. Check what matters.', copy: 'Copy', copied: 'Copied', again: 'Try again', edit: 'Edit',
+    stats: (n, speed, first) => `${n} tokens · ${speed} tok/s · first after ${first}`, stopped: 'stopped', cut: 'the longest answer was reached', thinking: 'Reasoning',
+    unreachable: 'The server cannot be reached. Is `sedum serve` still running?', needKey: 'This server asks for an API key: write it into the settings.',
+    good: 'Good answer', bad: 'Bad answer', correct: 'Correct it', correctHint: 'What the answer should have been', save: 'Save', cancel: 'Cancel', thanks: 'Saved, thank you',
+    tokens: 'Probabilities', text: 'Text', sources: 'Sources', compare: 'Compare two models', compareIntro: 'Both models answer the same question. Which is which is shown after your vote.', single: 'Back to the conversation',
+    left: 'Left is better', right: 'Right is better', tie: 'Equally good', standings: 'Votes so far', wins: 'won', losses: 'lost', ties: 'tied', answerA: 'Answer 1', answerB: 'Answer 2', sameModel: 'Choose two different models for the votes to count.',
+    live: (running, waiting, speed, pages) => `${running} running · ${waiting} waiting · ${speed} tok/s · cache ${pages} %`,
+  },
+  zh: {
+    other: 'English', greeting: '今天想种点什么？', intro: '模型就在这台机器上运行，您写的内容不会离开这里。',
+    ideas: ['多肉叶子发软怎么办？', '夏天玉露怎么浇水？', '用一句话解释光合作用', 'How do I propagate a jade plant?'],
+    placeholder: '写点什么……', send: '发送', stop: '停止', newChat: '新对话', remove: '删除', removeAsk: '删除这段对话吗？', history: '对话记录', noHistory: '还没有对话。', untitled: '未命名',
+    settings: '设置', close: '关闭', model: '模型',
+    theme: '外观', themeAuto: '跟随系统', themeLight: '浅色', themeDark: '深色', system: '系统提示词', systemHint: '助手是谁，怎样回答',
+    temperature: '温度', temperatureHint: '0 总是选最可能的词；越高越出人意料。', topP: 'Top-p', topPHint: '只在累计概率达到此值的最可能的词里选。',
+    topK: 'Top-k', topKHint: '只在最可能的若干个词里选；0 表示不限。', minP: 'Min-p', minPHint: '不选概率低于最大概率这一比例的词。',
+    repetition: '重复惩罚', repetitionHint: '大于 1 时，用过的词不容易再出现。', seed: '随机种子', seedHint: '相同的数字得到相同的回答；留空则每次不同。',
+    maxTokens: '最长回答', maxTokensHint: '以 token 计，一个汉字大约一个。', key: 'API 密钥', keyHint: '仅在服务器要求时填写，只保存在本浏览器。',
+    probabilities: '词元概率', probabilitiesHint: '在回答下面显示模型有多大把握。', documents: '参考文档', documentsHint: '在服务器的文件夹里查找段落并注明出处。',
+    reset: '恢复默认', note: '小模型会出错，重要的内容请核对。', copy: '复制', copied: '已复制', again: '重新回答', edit: '编辑',
+    stats: (n, speed, first) => `${n} 个 token · 每秒 ${speed} 个 · 首字 ${first}`, stopped: '已停止', cut: '已到最长回答', thinking: '思考过程',
+    unreachable: '连不上服务器。`sedum serve` 还在运行吗？', needKey: '这台服务器需要 API 密钥：请在设置里填写。',
+    good: '回答得好', bad: '回答得不好', correct: '改正', correctHint: '应该怎样回答', save: '保存', cancel: '取消', thanks: '已保存，谢谢',
+    tokens: '概率', text: '正文', sources: '出处', compare: '比较两个模型', compareIntro: '两个模型回答同一个问题，投票之后才揭晓谁是谁。', single: '回到对话',
+    left: '左边更好', right: '右边更好', tie: '一样好', standings: '目前的投票', wins: '胜', losses: '负', ties: '平', answerA: '回答一', answerB: '回答二', sameModel: '选两个不同的模型，投票才会计入。',
+    live: (running, waiting, speed, pages) => `运行 ${running} · 等待 ${waiting} · 每秒 ${speed} 个 token · 缓存 ${pages} %`,
+  },
+};
