@@ -12,8 +12,9 @@ import subprocess
 import tempfile
 import threading
 import time
+import unittest
 
-from sedum_testing import ANSWER, OTHER_QUESTION, PATIENCE, QUESTION, SEDUM, TINY, SedumTest, Server, environment, json_lines, main, teach
+from sedum_testing import ANSWER, OTHER_QUESTION, PATIENCE, QUESTION, SEDUM, TINY, SedumTest, Server, environment, json_lines, main, real_model, teach
 
 HELLO = [{"role": "user", "content": QUESTION}]
 
@@ -91,11 +92,12 @@ class Api(SedumTest):
         self.assertIsNone(old["logprobs"]["token_logprobs"][0])
 
     def test_biases_and_penalties_change_the_answer(self):
-        plain = {"prompt": "a", "max_tokens": 6, "temperature": 0, "ignore_eos": True}
-        first = self.ok("/v1/completions", {**plain, "logprobs": 0})["choices"][0]
-        banned = self.server.post("/tokenize", {"prompt": first["logprobs"]["tokens"][0], "add_special_tokens": False})[1]["tokens"][0]
-        other = self.ok("/v1/completions", {**plain, "logit_bias": {str(banned): -100}, "logprobs": 0})["choices"][0]
-        self.assertNotIn(first["logprobs"]["tokens"][0], other["logprobs"]["tokens"])
+        body = {"prompt": "a", "max_tokens": 6, "temperature": 0, "ignore_eos": True}
+        (wanted,) = self.ok("/tokenize", {"prompt": "x", "add_special_tokens": False})["tokens"]
+        self.assertNotEqual(self.ok("/v1/completions", body)["choices"][0]["text"], "xxxxxx")
+        pushed = {**body, "logit_bias": {str(wanted): 100}}
+        self.assertEqual(self.ok("/v1/completions", pushed)["choices"][0]["text"], "xxxxxx")
+        self.assertNotIn("x", self.ok("/v1/completions", {**pushed, "logit_bias": {str(wanted): -100}})["choices"][0]["text"])
 
     def test_embeddings(self):
         answer = self.ok("/v1/embeddings", {"input": ["浇水", "浇水", "light"]})
@@ -121,14 +123,12 @@ class Api(SedumTest):
             self.assertEqual(status, 400)
             self.assertIn("grammar", answer["error"]["message"])
 
-    def test_documents_are_named(self):
-        answer = self.ok("/v1/chat/completions", {"messages": [{"role": "user", "content": "冬天多久浇水？"}], "max_tokens": 4})
-        sources = answer["choices"][0]["message"]["sources"]
-        self.assertEqual((sources[0]["index"], sources[0]["path"], sources[0]["heading"]), (1, "care.md", "冬天"))
-        self.assertNotIn("sources", self.ok("/v1/chat/completions", {"messages": HELLO, "max_tokens": 1, "use_documents": False})["choices"][0]["message"])
-        with_documents = answer["usage"]["prompt_tokens"]
-        without = self.ok("/v1/chat/completions", {"messages": [{"role": "user", "content": "冬天多久浇水？"}], "max_tokens": 1, "use_documents": False})["usage"]["prompt_tokens"]
-        self.assertGreater(with_documents, without + 10)
+    def test_passages_that_do_not_fit_are_left_out(self):
+        """The tiny model's context has no room for any; that some are given is tested with a real one."""
+        question = {"messages": [{"role": "user", "content": "冬天多久浇水？"}], "max_tokens": 1}
+        self.assertTrue(self.server.get("/sedum/stats")[1]["documents"])
+        self.assertEqual(self.ok("/v1/chat/completions", question)["choices"][0]["message"]["sources"], [])
+        self.assertNotIn("sources", self.ok("/v1/chat/completions", {**question, "use_documents": False})["choices"][0]["message"])
 
     def test_history_and_feedback(self):
         def call(method, path, body=None):
@@ -182,6 +182,19 @@ class Api(SedumTest):
                 self.assertNotIn(f'href="{word}', text.replace('href="${url}', ""))
 
 
+class Documents(SedumTest):
+    @unittest.skipUnless(real_model("smollm2.gguf"), "needs smollm2.gguf in $SEDUM_TEST_MODELS")
+    def test_passages_are_given_and_named(self):
+        self.write("documents/care.md", "# 冬天\n\n冬天休眠，一个月浇一次水。\n\n# Summer\n\nGive it shade.\n")
+        with Server(real_model("smollm2.gguf"), "--documents", self.folder / "documents", "--context", "1024") as server:
+            body = {"messages": [{"role": "user", "content": "冬天多久浇水？"}], "max_tokens": 2}
+            answer = server.post("/v1/chat/completions", body)[1]
+            sources = answer["choices"][0]["message"]["sources"]
+            self.assertEqual([(s["index"], s["path"], s["heading"], s["line"]) for s in sources], [(1, "care.md", "冬天", 3)])
+            without = server.post("/v1/chat/completions", {**body, "use_documents": False})[1]
+            self.assertGreater(answer["usage"]["prompt_tokens"], without["usage"]["prompt_tokens"] + 20)
+
+
 class Operation(SedumTest):
     def test_keys_have_bounds_and_logs_have_no_prompts(self):
         keys = self.write("keys", "slow name=slow requests_per_minute=1\nfree\n")
@@ -224,7 +237,8 @@ class Operation(SedumTest):
             time.sleep(0.01)
         server.process.send_signal(signal.SIGTERM)
         thread.join(PATIENCE)
-        self.assertEqual(server.stop(), 0)
+        self.assertEqual(server.process.wait(PATIENCE), 0)
+        server.stop()
         self.assertTrue(answers[0].endswith("data: [DONE]\n\n"), answers[0][-200:])
 
 
