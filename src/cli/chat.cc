@@ -30,11 +30,13 @@ void on_interrupt(int) {
 struct ChatOptions : ModelOptions {
   std::string system;
   SamplingParams sampling{.temperature = 0.7f, .top_p = 0.9f, .max_tokens = 1024};
+  EngineChoices engine = {};
 };
 
 class Chat {
  public:
-  explicit Chat(const ChatOptions& options) : options_(options), loaded_(options), engine_(loaded_.model, {}) {
+  explicit Chat(const ChatOptions& options)
+      : options_(options), loaded_(options), chosen_(loaded_.model, options.engine) {
     reset();
   }
 
@@ -141,7 +143,8 @@ class Chat {
 
   const ChatOptions options_;
   LoadedModel loaded_;
-  LocalEngine engine_;
+  ChosenEngine chosen_;
+  LocalEngine& engine_ = chosen_.engine();
   nlohmann::ordered_json messages_;
 };
 
@@ -153,6 +156,7 @@ SEDUM_COMMAND(chat) {
   add_model_options(app, *o, "int8");
   app.add_option("--system", o->system, "the system message");
   add_sampling_options(app, o->sampling);
+  add_engine_options(app, o->engine);
   app.footer("example: sedum chat --model qwen2.5-coder-0.5b --adapter runs/succulent/adapter");
   return [o] { Chat(*o).run(); };
 }

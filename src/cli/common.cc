@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "cli/command.h"
 #include "hub/cache.h"
 #include "hub/settings.h"
 
@@ -31,10 +32,31 @@ std::filesystem::path find_model(const std::string& name) {
   return hub::resolve_model(name, hub::settings_from(std::getenv).home);
 }
 
+void add_named_adapters(CLI::App& app, ModelOptions& options) {
+  app.add_option("--lora", options.named_adapters,
+                 "NAME=FOLDER: a further adapter that requests can name; may be given several times");
+}
+
+std::vector<std::pair<std::string, std::filesystem::path>> parse_named_adapters(const std::vector<std::string>& texts) {
+  std::vector<std::pair<std::string, std::filesystem::path>> result;
+  for (const std::string& text : texts) {
+    const size_t at = text.find('=');
+    if (at == 0 || at == text.npos || at + 1 == text.size())
+      throw UsageError("--lora " + text + " is not NAME=FOLDER", "write such as succulent=runs/succulent/adapter");
+    const std::string name = text.substr(0, at);
+    for (const auto& [known, folder] : result)
+      if (known == name) throw UsageError("--lora " + name + " is given twice", "choose another name for one");
+    result.emplace_back(name, text.substr(at + 1));
+  }
+  return result;
+}
+
 LoadedModel::LoadedModel(const ModelOptions& options)
     : runtime(options.threads),
       model(runtime, find_model(options.model),
-            {.compute = parse_compute(options.compute), .adapter = options.adapter}) {}
+            {.compute = parse_compute(options.compute),
+             .adapter = options.adapter,
+             .named_adapters = parse_named_adapters(options.named_adapters)}) {}
 
 Compute parse_compute(const std::string& name) {
   if (name == "f32") return Compute::kF32;

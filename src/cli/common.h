@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
@@ -15,9 +17,14 @@ namespace sedum::cli {
 // --model, --adapter, --compute, --threads.
 struct ModelOptions {
   std::string model, adapter, compute;
+  std::vector<std::string> named_adapters = {};  // NAME=FOLDER
   int threads = 0;
 };
 void add_model_options(CLI::App& app, ModelOptions& options, const char* default_compute);
+
+// --lora NAME=FOLDER, for commands whose requests may choose. UsageError for another form.
+void add_named_adapters(CLI::App& app, ModelOptions& options);
+std::vector<std::pair<std::string, std::filesystem::path>> parse_named_adapters(const std::vector<std::string>& texts);
 
 // A path, or the name of a model that was pulled.
 std::filesystem::path find_model(const std::string& name);

@@ -13,10 +13,55 @@
 #include "infer/chat.h"
 #include "infer/local_engine.h"
 
+namespace sedum::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+Json logprobs_json(const std::vector<TokenLogprobs>& list) {
+  Json result = Json::array();
+  for (const TokenLogprobs& each : list) {
+    Json top = Json::array();
+    for (const auto& [id, logprob] : each.top) top.push_back({{"id", id}, {"logprob", logprob}});
+    result.push_back({{"id", each.id}, {"logprob", each.logprob}, {"top", top}});
+  }
+  return result;
+}
+
+Json report(const std::vector<int32_t>& prompt, const std::vector<Generation>& answers,
+            const EngineStatistics& statistics) {
+  const auto one = [](const Generation& answer) {
+    Json result{{"ids", answer.ids}, {"text", answer.text}, {"finish_reason", name(answer.finish_reason)}};
+    if (answer.score != 0) result["score"] = answer.score;
+    if (!answer.logprobs.empty()) result["logprobs"] = logprobs_json(answer.logprobs);
+    return result;
+  };
+  const Generation& first = answers[0];
+  const double decode_seconds = first.total_seconds - first.first_token_seconds;
+  Json result{{"prompt_ids", prompt}};
+  result.update(one(first));
+  result["tok_s"] = first.ids.size() > 1 && decode_seconds > 0 ? double(first.ids.size() - 1) / decode_seconds : 0;
+  result["prefill_tok_s"] = double(prompt.size()) / first.first_token_seconds;
+  result["first_token_s"] = first.first_token_seconds, result["total_s"] = first.total_seconds;
+  if (statistics.drafted_tokens > 0) {
+    result["drafted_tokens"] = statistics.drafted_tokens;
+    result["accepted_tokens"] = statistics.accepted_tokens;
+  }
+  if (answers.size() > 1)
+    for (const Generation& answer : answers) result["answers"].push_back(one(answer));
+  return result;
+}
+
+}  // namespace
+}  // namespace sedum::cli
+
 SEDUM_COMMAND(generate) {
   struct Options : ModelOptions {
     std::string prompt, prompt_file, system, ids;
     SamplingParams sampling{.max_tokens = 512};
+    SearchOptions search = {};
+    GrammarOptions grammar = {};
+    EngineChoices engine = {};
     bool raw = false, json = false;
   };
   auto o = std::make_shared<Options>();
@@ -26,14 +71,19 @@ SEDUM_COMMAND(generate) {
   app.add_option("--ids", o->ids, "the prompt as token ids")->excludes(prompt)->excludes(file);
   app.add_option("--system", o->system, "a system message before the question");
   add_sampling_options(app, o->sampling);
+  add_search_options(app, o->sampling, o->search);
+  add_grammar_options(app, o->grammar);
+  add_engine_options(app, o->engine);
   app.add_flag("--raw", o->raw, "go on with the text as it is, without the chat template");
   app.add_flag("--json", o->json, "one JSON object instead of streamed text");
   app.footer("example: sedum generate --model smollm2-135m --prompt \"How often do I water an Echeveria?\"");
-  return [o] {
+  return [o, &app] {
+    finish_sampling(app, o->search, o->sampling);
     if (o->prompt.empty() && o->prompt_file.empty() && o->ids.empty())
       throw UsageError("there is no prompt", "give --prompt, --prompt-file or --ids");
     LoadedModel loaded(*o);
-    LocalEngine engine(loaded.model, {});
+    ChosenEngine chosen(loaded.model, o->engine);
+    LocalEngine& engine = chosen.engine();
     const std::string text = o->prompt_file.empty() ? o->prompt : read_file(o->prompt_file);
     std::vector<int32_t> ids;
     if (!o->ids.empty()) {
@@ -50,18 +100,13 @@ SEDUM_COMMAND(generate) {
       std::fwrite(piece.data(), 1, piece.size(), stdout);
       std::fflush(stdout);
     };
-    const Generation answer =
-        generate(engine, {ids, o->sampling}, o->json ? std::function<void(const std::string&)>() : stream);
-    const double decode_seconds = answer.total_seconds - answer.first_token_seconds;
-    const double rate = answer.ids.size() > 1 ? double(answer.ids.size() - 1) / decode_seconds : 0;
-    if (!o->json) return void(std::fputc('\n', stdout));
-    print_json({{"prompt_ids", ids},
-                {"ids", answer.ids},
-                {"text", answer.text},
-                {"finish_reason", name(answer.finish_reason)},
-                {"tok_s", rate},
-                {"prefill_tok_s", double(ids.size()) / answer.first_token_seconds},
-                {"first_token_s", answer.first_token_seconds},
-                {"total_s", answer.total_seconds}});
+    // Several answers are printed one after the other, when all are there.
+    const bool streams = !o->json && o->sampling.n == 1;
+    const std::vector<Generation> answers =
+        generate_all(engine, {.prompt = ids, .sampling = o->sampling, .grammar = grammar_of(o->grammar)},
+                     streams ? stream : std::function<void(const std::string&)>());
+    if (streams) return void(std::fputc('\n', stdout));
+    if (o->json) return print_json(report(ids, answers, engine.statistics()));
+    for (size_t i = 0; i < answers.size(); ++i) fmt::print("{}[{}]\n{}\n", i ? "\n" : "", i + 1, answers[i].text);
   };
 }

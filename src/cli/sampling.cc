@@ -1,5 +1,10 @@
 #include "cli/sampling.h"
 
+#include "base/error.h"
+#include "base/file.h"
+#include "cli/command.h"
+#include "cli/common.h"
+
 namespace sedum::cli {
 
 void add_sampling_options(CLI::App& app, SamplingParams& s) {
@@ -11,9 +16,95 @@ void add_sampling_options(CLI::App& app, SamplingParams& s) {
       ->capture_default_str();
   app.add_option("--min-p", s.min_p, "drop tokens below this share of the likeliest one's probability")
       ->capture_default_str();
+  app.add_option("--typical-p", s.typical_p, "keep tokens of usual surprise up to this probability together; 1: off")
+      ->capture_default_str();
   app.add_option("--repetition-penalty", s.repetition_penalty, "above 1: less repetition")->capture_default_str();
+  app.add_option("--frequency-penalty", s.frequency_penalty, "-2 to 2, for each time the answer has a token already")
+      ->capture_default_str();
+  app.add_option("--presence-penalty", s.presence_penalty, "-2 to 2, once if the answer has a token already")
+      ->capture_default_str();
   app.add_option("--seed", s.seed, "the same seed gives the same answer")->capture_default_str();
   app.add_option("--stop", s.stop, "text that ends the answer; may be given several times");
+}
+
+void add_search_options(CLI::App& app, SamplingParams& s, SearchOptions& o) {
+  app.add_option("-n", s.n, "answers")->capture_default_str();
+  app.add_option("--best-of", s.best_of, "make so many and keep the n likeliest; 0: n")->capture_default_str();
+  app.add_option("--logprobs", s.logprobs,
+                 "with --json: log-probabilities, and of so many likeliest tokens beside each");
+  app.add_option("--logit-bias", o.logit_bias, "ID=BIAS, added to a token's logit; may be given several times");
+  app.add_option("--num-beams", s.num_beams, "beam search with so many beams")->capture_default_str();
+  app.add_option("--length-penalty", s.length_penalty, "above 0: beams may be longer")->capture_default_str();
+  app.add_option("--early-stopping", o.early_stopping, "of beam search: true, false or never")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"true", "false", "never"}));
+  app.add_option("--num-beam-groups", s.num_beam_groups, "groups of beams that avoid each other's tokens")
+      ->capture_default_str();
+  app.add_option("--diversity-penalty", s.diversity_penalty, "how much they do")->capture_default_str();
+  app.add_option("--penalty-alpha", s.penalty_alpha, "above 0: contrastive search among --top-k candidates")
+      ->capture_default_str();
+}
+
+void finish_sampling(const CLI::App& app, const SearchOptions& o, SamplingParams& s) {
+  s.early_stopping = o.early_stopping == "never"  ? EarlyStopping::kNever
+                     : o.early_stopping == "true" ? EarlyStopping::kTrue
+                                                  : EarlyStopping::kFalse;
+  if (s.num_beams > 1 && app.get_option("--temperature")->count() == 0) s.temperature = 0;
+  for (const std::string& text : o.logit_bias) {
+    const size_t at = text.find('=');
+    char *id_end = nullptr, *bias_end = nullptr;
+    const long id = std::strtol(text.c_str(), &id_end, 10);
+    const float bias = at == text.npos ? 0 : std::strtof(text.c_str() + at + 1, &bias_end);
+    if (at == text.npos || at == 0 || id_end != text.c_str() + at || *bias_end || bias_end == text.c_str() + at + 1 ||
+        id < 0 || id > INT32_MAX)
+      throw UsageError("--logit-bias " + text + " is not ID=BIAS", "write a token's id and a number, such as 42=-5");
+    s.logit_bias.emplace_back(int32_t(id), bias);
+  }
+}
+
+void add_grammar_options(CLI::App& app, GrammarOptions& o) {
+  auto* schema = app.add_option("--json-schema", o.json_schema, "a file with a JSON schema that the answer satisfies");
+  auto* regex =
+      app.add_option("--regex", o.regex, "a regular expression that the whole answer matches")->excludes(schema);
+  auto* choice = app.add_option("--choice", o.choices, "the answer is one of these; given several times")
+                     ->excludes(schema)
+                     ->excludes(regex);
+  app.add_flag("--json-object", o.json_object, "the answer is a JSON object")
+      ->excludes(schema)
+      ->excludes(regex)
+      ->excludes(choice);
+}
+
+GrammarSpec grammar_of(const GrammarOptions& o) {
+  if (!o.json_schema.empty()) return {.kind = GrammarSpec::Kind::kJsonSchema, .text = read_file(o.json_schema)};
+  if (!o.regex.empty()) return {.kind = GrammarSpec::Kind::kRegex, .text = o.regex};
+  if (!o.choices.empty()) return {.kind = GrammarSpec::Kind::kChoices, .choices = o.choices};
+  if (o.json_object) return {.kind = GrammarSpec::Kind::kJsonSchema, .text = R"({"type": "object"})"};
+  return {};
+}
+
+void add_engine_options(CLI::App& app, EngineChoices& c) {
+  app.add_option("--context", c.context, "tokens of a conversation; 0: the model's own, at most 32,768")
+      ->check(CLI::Range(0, 1 << 24));
+  app.add_option("--draft-model", c.draft_model, "a smaller model of the same family that guesses tokens ahead");
+  app.add_option("--draft-tokens", c.draft_tokens, "how many it guesses at most")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 32));
+  app.add_option("--prompt-lookup", c.prompt_lookup,
+                 "guess up to so many tokens from where the last ones stood before; 0: off")
+      ->capture_default_str()
+      ->check(CLI::Range(0, 32));
+}
+
+ChosenEngine::ChosenEngine(const RuntimeModel& model, const EngineChoices& c) {
+  EngineOptions options;
+  options.context_length = c.context, options.prompt_lookup = c.prompt_lookup, options.draft_tokens = c.draft_tokens;
+  if (!c.draft_model.empty()) {
+    draft_ = std::make_unique<RuntimeModel>(model.runtime(), find_model(c.draft_model),
+                                            RuntimeOptions{.compute = model.compute()});
+    options.draft_model = draft_.get();
+  }
+  engine_ = std::make_unique<LocalEngine>(model, options);
 }
 
 }  // namespace sedum::cli

@@ -1,12 +1,48 @@
 #pragma once
-// The sampling options that generate, chat and serve share.
+// The options of generating text that generate, chat and others share.
 
 #include <CLI/CLI.hpp>
 
-#include "infer/engine.h"
+#include "infer/local_engine.h"
 
 namespace sedum::cli {
 
 void add_sampling_options(CLI::App& app, SamplingParams& sampling);
+
+// Beams, several answers, log-probabilities: for commands that wait for whole answers.
+struct SearchOptions {
+  std::string early_stopping = "false";
+  std::vector<std::string> logit_bias = {};  // "ID=BIAS"
+};
+void add_search_options(CLI::App& app, SamplingParams& sampling, SearchOptions& options);
+// Once the command line was read. UsageError for what cannot be read.
+void finish_sampling(const CLI::App& app, const SearchOptions& options, SamplingParams& sampling);
+
+struct GrammarOptions {
+  std::string json_schema, regex;
+  std::vector<std::string> choices = {};
+  bool json_object = false;
+};
+void add_grammar_options(CLI::App& app, GrammarOptions& options);
+GrammarSpec grammar_of(const GrammarOptions& options);  // reads the schema's file
+
+// How the engine works; none of it changes an answer, but for the precision of keys and values.
+struct EngineChoices {
+  std::string draft_model, kv_cache = "bf16";
+  int draft_tokens = 6, prompt_lookup = 0;
+  int64_t context = 0;
+};
+void add_engine_options(CLI::App& app, EngineChoices& choices);
+
+// An engine and the draft model that it may have.
+class ChosenEngine {
+ public:
+  ChosenEngine(const RuntimeModel& model, const EngineChoices& choices);
+  LocalEngine& engine() { return *engine_; }
+
+ private:
+  std::unique_ptr<RuntimeModel> draft_;
+  std::unique_ptr<LocalEngine> engine_;
+};
 
 }  // namespace sedum::cli

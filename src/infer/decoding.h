@@ -18,12 +18,25 @@
 
 namespace sedum {
 
+class Sampler;
+
+// What a draft model has computed of a line; gives its pages back.
+struct DraftState {
+  explicit DraftState(PagedCache& c) : cache(c) {}
+  ~DraftState() { cache.release(pages); }
+  DraftState(const DraftState&) = delete;
+  DraftState& operator=(const DraftState&) = delete;
+  PagedCache& cache;
+  PagedSequence pages;
+  std::vector<int32_t> tokens = {};  // computed, or in the step at hand
+};
+
 // Tokens, and how many of them are computed.
 struct Line {
   std::vector<int32_t> tokens;
   PagedSequence state;
-  int drafted = 0;           // tokens at the end that are guesses, to be judged in the next step
-  PagedSequence draft;       // what the draft model has computed
+  int drafted = 0;  // tokens at the end that are guesses, to be judged in the next step
+  std::unique_ptr<DraftState> draft = nullptr;
   int next_draft = 4;        // guesses to make next time: more after success, fewer after failure
   bool use_prefixes = true;  // may begin with pages from the prefix cache
   int64_t pending() const { return int64_t(tokens.size()) - state.length; }
@@ -31,8 +44,10 @@ struct Line {
 
 struct Unit {
   std::vector<std::unique_ptr<Line>> lines;
-  int answer = 0;          // which one, with sampling
-  bool may_draft = false;  // guesses may be put on its only line
+  int answer = 0;  // which one, with sampling
+  // Where guesses may be put on its only line: who draws, and how many tokens the answer has.
+  Sampler* sampler = nullptr;
+  const int* made = nullptr;
   // All lines lack nothing but the tokens whose logits come next.
   bool decoding() const;
 };

@@ -7,6 +7,8 @@
 
 #include <gmock/gmock.h>
 
+#include "base/random.h"
+#include "infer/drafter.h"
 #include "infer/local_engine.h"
 #include "infer/sampler.h"
 #include "model/model_testing.h"
@@ -183,6 +185,119 @@ TEST_F(Decodings, GrammarsHoldAtAnyTemperature) {
   auto wrong = request({1}, 1);
   wrong.grammar = {.kind = GrammarSpec::Kind::kJsonSchema, .text = "{\"not\": {}}"};
   EXPECT_THAT(problem_of([&] { e->submit(wrong, [](const GenerationUpdate&) {}); }), HasSubstr("not"));
+}
+
+// Greedy and sampled, alone and beside others, with a penalty and a grammar: the same tokens with guesses as without.
+void same_with_guesses(const RuntimeModel& model, const EngineOptions& guessing, double least_accepted) {
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 6; ++i) {
+    GenerationRequest r;
+    for (int j = 0; j < 40 + i; ++j) r.prompt.push_back(5 + (j * (i + 1)) % 11);  // repeats itself
+    r.sampling = {
+        .temperature = i % 2 ? 0.9f : 0.0f, .top_p = 0.9f, .seed = uint64_t(i), .max_tokens = 40, .ignore_end = true};
+    if (i == 2) r.sampling.repetition_penalty = 1.3f;
+    if (i == 3) r.sampling.n = 2;
+    if (i == 5) r.grammar = {.kind = GrammarSpec::Kind::kRegex, .text = "(ab|ba|[0-9]{3})*"};
+    requests.push_back(r);
+  }
+  std::vector<std::vector<Generation>> plain, guessed;
+  {
+    LocalEngine engine(model, {.prefix_cache = false});
+    for (const auto& r : requests) plain.push_back(generate_all(engine, r));
+  }
+  LocalEngine engine(model, guessing);
+  for (const auto& r : requests) guessed.push_back(generate_all(engine, r));
+  const EngineStatistics s = engine.statistics();
+  EXPECT_GT(s.drafted_tokens, 0u);
+  EXPECT_GE(double(s.accepted_tokens), least_accepted * double(s.drafted_tokens));
+  std::vector<std::future<std::vector<Generation>>> together;
+  for (const auto& r : requests)
+    together.push_back(std::async(std::launch::async, [&engine, r] { return generate_all(engine, r); }));
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const auto beside = together[i].get();
+    for (size_t k = 0; k < plain[i].size(); ++k) {
+      EXPECT_EQ(guessed[i][k].ids, plain[i][k].ids) << i;
+      EXPECT_EQ(guessed[i][k].text, plain[i][k].text) << i;
+      EXPECT_EQ(beside[k].ids, plain[i][k].ids) << i;
+    }
+  }
+}
+
+TEST_F(Decodings, LookingUpGuessesChangesNothing) {
+  same_with_guesses(model_, {.prompt_lookup = 6}, 0);
+  same_with_guesses(model_, {.context_length = 128, .cache_tokens = 192, .step_tokens = 40, .prompt_lookup = 3}, 0);
+}
+
+TEST_F(Decodings, ADraftModelChangesNothing) {
+  same_with_guesses(model_, {.draft_model = &model_, .draft_tokens = 5},
+                    0.8);  // itself: only a grammar's mask may differ
+  const RuntimeModel other(runtime_, tiny_model("llama_linear"), {.compute = Compute::kF32});
+  same_with_guesses(model_, {.draft_model = &other, .draft_tokens = 4}, 0);
+  same_with_guesses(
+      model_, {.context_length = 128, .cache_tokens = 160, .step_tokens = 24, .draft_model = &other, .draft_tokens = 3},
+      0);
+  const RuntimeModel stranger(runtime_, testing::golden("train/model"), {.compute = Compute::kF32});
+  if (stranger.checkpoint().tokenizer() &&
+      stranger.checkpoint().tokenizer()->hash() != model_.checkpoint().tokenizer()->hash()) {
+    EXPECT_THAT(problem_of([&] { engine({.draft_model = &stranger}); }), HasSubstr("draft model"));
+  }
+}
+
+TEST(LookupDrafter, FindsTheLatestPlaceOfTheLongestEnd) {
+  const auto look_up = [](std::vector<int32_t> tokens, int64_t most) { return LookupDrafter::look_up(tokens, most); };
+  EXPECT_EQ(look_up({1, 2, 3, 9, 1, 2, 4, 5, 1, 2}, 3), (std::vector<int32_t>{4, 5, 1}));
+  EXPECT_EQ(look_up({7, 1, 2, 3, 8, 1, 2, 4, 7, 1, 2}, 1), (std::vector<int32_t>{3}));  // three tokens before two
+  EXPECT_EQ(look_up({5, 5, 5}, 4), (std::vector<int32_t>{5}));
+  EXPECT_TRUE(look_up({1, 2, 3}, 4).empty());
+  EXPECT_TRUE(look_up({1}, 4).empty());
+}
+
+// An adapter for the tiny model whose B is not zero.
+std::filesystem::path make_adapter(const RuntimeModel& base, const std::filesystem::path& folder, uint64_t seed,
+                                   const std::vector<std::string>& targets) {
+  Runtime& runtime = base.runtime();
+  CheckpointFactory factory(base.checkpoint(), CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
+                            Pack::kNone);
+  LoraFactory lora(factory, {.r = 4, .lora_alpha = 8, .target_modules = targets}, runtime.arena, seed);
+  build_model(base.checkpoint().config(), lora);
+  for (Variable parameter : lora.parameters()) {
+    Tensor& t = parameter.value();
+    for (int64_t i = 0; i < t.count(); ++i)
+      t.data<float>()[i] = 0.3f * Random(seed, Purpose::kTest).normal(uint64_t(i));
+  }
+  write_adapter(folder, lora.config(), lora.parameters());
+  return folder;
+}
+
+// Adapters of one batch: each row is as with its adapter alone, and pages are not shared between adapters.
+TEST_F(Decodings, SeveralAdaptersInOneBatch) {
+  testing::ScratchFolder scratch;
+  const auto first = make_adapter(model_, scratch / "first", 1, {"all-linear"}),
+             second = make_adapter(model_, scratch / "second", 2, {"q_proj", "down_proj"});
+  const RuntimeModel adapted(runtime_, tiny_model(), {.compute = Compute::kF32, .adapter = second}),
+      both(runtime_, tiny_model(),
+           {.compute = Compute::kF32, .named_adapters = {{"first", first}, {"second", second}}});
+  const auto answer = [&](LocalEngine& e, const std::string& adapter) {
+    auto r = request(prompt(70), 24, {.temperature = 0.8f, .logprobs = 0});
+    r.adapter = adapter;
+    return generate(e, r);
+  };
+  LocalEngine adapted_engine(adapted, {}), engine(both, {});
+  const auto base = answer(*this->engine(), ""), alone = answer(adapted_engine, "");
+  EXPECT_NE(base.ids, alone.ids);
+  EXPECT_EQ(engine.adapters(), (std::vector<std::string>{"first", "second"}));
+  std::vector<std::future<Generation>> together;
+  for (const std::string name : {"", "second", "first", "second", ""})
+    together.push_back(std::async(std::launch::async, [&, name] { return answer(engine, name); }));
+  std::vector<Generation> answers;
+  for (auto& each : together) answers.push_back(each.get());
+  for (const size_t i : {0, 4}) EXPECT_EQ(answers[i].ids, base.ids);
+  for (const size_t i : {1, 3}) {
+    EXPECT_EQ(answers[i].ids, alone.ids);
+    EXPECT_EQ(answers[i].logprobs.back().logprob, alone.logprobs.back().logprob);
+  }
+  EXPECT_NE(answers[2].ids, alone.ids);
+  EXPECT_THAT(problem_of([&] { answer(engine, "secnd"); }), HasSubstr("did you mean second"));
 }
 
 }  // namespace

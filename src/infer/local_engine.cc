@@ -70,6 +70,11 @@ LocalEngine::LocalEngine(const RuntimeModel& model, EngineOptions options)
              choose_pages(options_, model.model().config(), options_.context_length)) {
   // A cache smaller than the context bounds it: a sequence that could not be finished must not be begun.
   options_.context_length = std::min(options_.context_length, cache_.page_count() * PagedCache::kPageTokens);
+  if (options_.draft_model)
+    drafter_ = std::make_unique<ModelDrafter>(*options_.draft_model, model_, options_.draft_tokens,
+                                              cache_.page_count() * PagedCache::kPageTokens, options_.step_tokens);
+  else if (options_.prompt_lookup > 0)
+    drafter_ = std::make_unique<LookupDrafter>(options_.prompt_lookup);
   counted_.first_token_seconds = Histogram(kFirstToken), counted_.between_tokens_seconds = Histogram(kBetweenTokens);
   counted_.request_seconds = Histogram(kRequest);
   update_statistics();
@@ -89,7 +94,7 @@ void LocalEngine::check(const GenerationRequest& request) const {
   const int64_t vocabulary = model_.model().config().vocab_size, length = int64_t(request.prompt.size());
   check_sampling(request.sampling, vocabulary);
   check_combination(request);
-  if (!request.adapter.empty()) throw Error("the adapter \"" + request.adapter + "\" is not known", "leave it out");
+  model_.adapter_index(request.adapter);
   if (request.prompt.empty()) throw Error("the prompt is empty", "give at least one token");
   for (const int32_t id : request.prompt)
     if (id < 0 || id >= vocabulary)
@@ -135,6 +140,7 @@ RequestId LocalEngine::submit(GenerationRequest request, Listener listener) {
   Request* const r = waiting.get();
   r->listener = std::move(listener);
   r->last_token.resize(size_t(request.sampling.n));
+  r->adapter = model_.adapter_index(request.adapter);
   const ModelConfig& config = model_.model().config();
   r->decoding = make_decoding(
       {*tokenizer_, cache_, options_.context_length, config.vocab_size, config.hidden_size, std::move(grammar)},

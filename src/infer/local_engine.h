@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "infer/decoding.h"
+#include "infer/drafter.h"
 #include "infer/engine.h"
 #include "infer/paged_cache.h"
 #include "model/runtime_model.h"
@@ -26,10 +27,15 @@
 namespace sedum {
 
 struct EngineOptions {
-  int64_t context_length = 0;        // 0: the model's own, at most 32,768
-  int64_t cache_tokens = 0;          // 0: two full contexts, at most a quarter of the machine's memory
-  int64_t step_tokens = 512;         // rows of a step at most
-  int64_t max_sequences = 64;        // lines (answers, beams) computed at once; more wait
+  int64_t context_length = 0;                 // 0: the model's own, at most 32,768
+  int64_t cache_tokens = 0;                   // 0: two full contexts, at most a quarter of the machine's memory
+  int64_t step_tokens = 512;                  // rows of a step at most
+  int64_t max_sequences = 64;                 // lines (answers, beams) computed at once; more wait
+  const RuntimeModel* draft_model = nullptr;  // guesses tokens ahead; outlives the engine
+  int draft_tokens = 6;                       // at most
+  int prompt_lookup =
+      0;  // guesses at most so many tokens from where the last ones stood before; not beside a draft model
+  int64_t draft_sequences = 8;       // with more answers under way none is guessed ahead: the processor is busy already
   bool prefix_cache = true;          // find the pages of earlier prompts and answers
   DType cache_dtype = DType::kBF16;  // kF32 with exact mode
   std::string model_name = {};       // "": the checkpoint's
@@ -46,6 +52,7 @@ class LocalEngine : public GenerationEngine {
   const ChatTemplate* chat_template() const override { return template_.get(); }
   const std::string& model_name() const override { return options_.model_name; }
   int context_length() const override { return int(options_.context_length); }
+  std::vector<std::string> adapters() const override { return model_.adapter_names(); }
 
   EngineStatistics statistics() const override;
 
@@ -64,6 +71,7 @@ class LocalEngine : public GenerationEngine {
   void run();
   void take_new_requests();
   void emit(Request& request, const GenerationUpdate& update);
+  void draft();
   Plan plan_step();
   void plan_decoding(Plan& plan, int64_t& budget, int64_t& slots);
   void plan_prompts(Plan& plan, int64_t& budget, int64_t& slots);
@@ -81,6 +89,7 @@ class LocalEngine : public GenerationEngine {
   std::shared_ptr<const ChatTemplate> template_;
   Context context_;
   PagedCache cache_;
+  std::unique_ptr<Drafter> drafter_;            // null: no guesses
   std::list<std::unique_ptr<Request>> active_;  // in order of arrival; the engine thread's own
   EngineStatistics counted_;                    // likewise
 

@@ -11,7 +11,7 @@ struct LocalEngine::Request {
   using Clock = std::chrono::steady_clock;
   Clock::time_point arrival = Clock::now();
   std::vector<Clock::time_point> last_token;  // by answer
-  uint64_t root = 0;                          // of the prefix cache
+  int adapter = 0;                            // also the root of its pages in the prefix cache
   bool counted = false;
 };
 

@@ -19,6 +19,7 @@ bool LocalEngine::reserve_or_preempt(Plan& plan, Request& request, Unit& unit, L
         for (auto& victim : u->lines) {
           preempted |= !victim->state.pages.empty();
           cache_.release(victim->state);
+          victim->tokens.resize(victim->tokens.size() - size_t(std::exchange(victim->drafted, 0)));
         }
         std::erase_if(plan, [&](const Share& share) { return share.unit == &*u; });
       }
@@ -31,7 +32,7 @@ bool LocalEngine::reserve_or_preempt(Plan& plan, Request& request, Unit& unit, L
 // A line that has nothing begins with what the prefix cache knows of it.
 void LocalEngine::find_prefix(Request& request, Line& line) {
   if (!line.state.pages.empty() || !line.use_prefixes || !options_.prefix_cache) return;
-  const int64_t found = cache_.find(line.state, line.tokens, request.root);
+  const int64_t found = cache_.find(line.state, line.tokens, uint64_t(request.adapter));
   if (request.decoding->cached_tokens >= 0) return;  // computed again after a preemption
   request.decoding->cached_tokens = int(found);
   counted_.cached_tokens += uint64_t(found);
@@ -83,6 +84,22 @@ void LocalEngine::plan_prompts(Plan& plan, int64_t& budget, int64_t& slots) {
     }
 }
 
+// Guesses for answers that are under way, while they are few.
+void LocalEngine::draft() {
+  if (!drafter_) return;
+  std::vector<Drafter::Target> targets;
+  for (auto& request : active_)
+    for (Unit& unit : request->decoding->units()) {
+      if (!unit.sampler || !unit.decoding()) continue;
+      const Line& line = *unit.lines[0];
+      if (line.drafted > 0) continue;  // waits for its step with guesses already
+      const int64_t room = std::min(options_.context_length - int64_t(line.tokens.size()) - 1,
+                                    options_.step_tokens / (2 * options_.draft_sequences));
+      targets.push_back({&unit, room, uint64_t(request->adapter)});
+    }
+  if (int64_t(targets.size()) <= options_.draft_sequences) drafter_->draft(targets);
+}
+
 LocalEngine::Plan LocalEngine::plan_step() {
   int64_t budget = options_.step_tokens, slots = options_.max_sequences;
   Plan plan;
@@ -92,13 +109,18 @@ LocalEngine::Plan LocalEngine::plan_step() {
 }
 
 void LocalEngine::step() {
-  const Plan plan = plan_step();
+  draft();
+  Plan plan = plan_step();
   if (plan.empty()) return;
   ++counted_.steps;
   auto ids = std::make_shared<std::vector<int32_t>>();
   auto wanted = std::make_shared<std::vector<int32_t>>();  // rows whose logits are
   std::vector<PagedStep::Part> parts;
+  std::vector<AdapterRows::Run> runs;
   Batch batch;
+  // Rows of one adapter side by side, for fewer and larger products.
+  std::stable_sort(plan.begin(), plan.end(),
+                   [](const Share& a, const Share& b) { return a.request->adapter < b.request->adapter; });
   for (const Share& share : plan) {
     const Line& line = *share.line;
     for (int64_t r = 0; r < share.rows; ++r) {
@@ -107,7 +129,13 @@ void LocalEngine::step() {
       if (r >= share.rows - share.logit_rows) wanted->push_back(int32_t(ids->size()) - 1);
     }
     parts.push_back({&share.line->state, share.rows});
+    const int64_t end = int64_t(ids->size());
+    if (!runs.empty() && runs.back().adapter == share.request->adapter)
+      runs.back().end = end;
+    else
+      runs.push_back({end - share.rows, end, share.request->adapter});
   }
+  model_.select_adapters(std::move(runs));
   batch.ids = std::move(ids);
   PagedStep state(cache_, parts);
   batch.state = &state;
@@ -132,7 +160,8 @@ void LocalEngine::advance(const Plan& plan, const Variable& hidden, float* logit
     Line& line = *share.line;
     computed.push_back({&line, line.state.length - share.rows, share.rows, first, own});
     const size_t certain = line.tokens.size() - size_t(line.drafted);
-    if (options_.prefix_cache) cache_.remember(line.state, std::span(line.tokens).first(certain), share.request->root);
+    if (options_.prefix_cache)
+      cache_.remember(line.state, std::span(line.tokens).first(certain), uint64_t(share.request->adapter));
     if (!share.request->counted && line.state.length >= int64_t(share.request->decoding->request().prompt.size())) {
       share.request->counted = true;
       counted_.prompt_tokens += share.request->decoding->request().prompt.size();

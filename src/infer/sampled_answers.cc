@@ -60,7 +60,7 @@ void SampledAnswers::begin_answers(Unit& prompt, std::span<float> logits) {
   Line& line = *prompt.lines[0];
   for (size_t i = 1; i < answers_.size(); ++i) {
     Unit unit;
-    unit.answer = int(i), unit.may_draft = true;
+    unit.answer = int(i), unit.sampler = &answers_[i].sampler, unit.made = &answers_[i].made;
     unit.lines.push_back(fork(line));
     std::vector<float> copy(logits.begin(), logits.end());
     if (take(answers_[i], *unit.lines[0], copy))
@@ -68,7 +68,7 @@ void SampledAnswers::begin_answers(Unit& prompt, std::span<float> logits) {
     else
       drop(*unit.lines[0]);
   }
-  prompt.may_draft = true;
+  prompt.sampler = &answers_[0].sampler, prompt.made = &answers_[0].made;
   if (take(answers_[0], line, logits)) return;
   drop(line);
   units_.remove_if([&](const Unit& u) { return &u == &prompt; });

@@ -27,7 +27,18 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
   checkpoint_ = Checkpoint::open(resolved.base);
   CheckpointFactory base(checkpoint_, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
                          options_.compute == Compute::kInt8 ? Pack::kForward : Pack::kNone);
-  if (options_.adapter.empty()) {
+  if (!options_.named_adapters.empty()) {
+    std::vector<StoredAdapter> adapters;
+    if (!options_.adapter.empty()) adapters.push_back(read_adapter(options_.adapter, runtime.arena));
+    for (const auto& [name, folder] : options_.named_adapters) {
+      if (name.empty()) throw Error("an adapter has no name", "write NAME=FOLDER");
+      const fs::path inner = folder / "adapter";
+      adapters.push_back(read_adapter(is_adapter(inner) ? inner : folder, runtime.arena));
+    }
+    SeveralFactory factory(base, std::move(adapters), *adapter_rows_);
+    model_ = build_model(checkpoint_.config(), factory);
+    factory.check_complete();
+  } else if (options_.adapter.empty()) {
     model_ = build_model(checkpoint_.config(), base);
   } else {
     StoredAdapter adapter = read_adapter(options_.adapter, runtime.arena);
@@ -36,6 +47,23 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
     factory.check_complete();
   }
   packed_bytes_ = base.packed_bytes();
+}
+
+std::vector<std::string> RuntimeModel::adapter_names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, folder] : options_.named_adapters) names.push_back(name);
+  return names;
+}
+
+int RuntimeModel::adapter_index(const std::string& name) const {
+  if (options_.named_adapters.empty() && name.empty()) return 0;
+  const int first = options_.adapter.empty() ? 0 : 1;  // the one without a name comes before
+  if (name.empty()) return first;
+  for (size_t i = 0; i < options_.named_adapters.size(); ++i)
+    if (options_.named_adapters[i].first == name) return first + int(i) + 1;
+  const std::string near = nearest_name(name, adapter_names());
+  throw Error("the adapter \"" + name + "\" is not loaded",
+              near.empty() ? "leave it out" : "did you mean " + near + "?");
 }
 
 }  // namespace sedum

@@ -11,7 +11,7 @@
 
 #include "base/arena.h"
 #include "base/thread_pool.h"
-#include "model/adapters/peft.h"
+#include "model/adapters/several.h"
 #include "model/checkpoint/factory.h"
 
 namespace sedum {
@@ -26,6 +26,8 @@ struct Runtime {
 struct RuntimeOptions {
   Compute compute = Compute::kInt8;
   std::filesystem::path adapter = {};  // "": none
+  // Further ones, by name, that rows of a step may choose: see AdapterRows. `adapter` is the one of rows that choose none.
+  std::vector<std::pair<std::string, std::filesystem::path>> named_adapters = {};
 };
 
 class RuntimeModel {
@@ -38,10 +40,17 @@ class RuntimeModel {
   size_t packed_bytes() const { return packed_bytes_; }
   Runtime& runtime() const { return runtime_; }
 
+  std::vector<std::string> adapter_names() const;
+  // What AdapterRows counts; 0 for "" and no adapter. Error for a name that is not known.
+  int adapter_index(const std::string& name) const;
+  // For the one thread that computes steps. Does nothing where there are no named adapters.
+  void select_adapters(std::vector<AdapterRows::Run> runs) const { adapter_rows_->select(std::move(runs)); }
+
  private:
   Runtime& runtime_;
   RuntimeOptions options_;
   Checkpoint checkpoint_;
+  std::unique_ptr<AdapterRows> adapter_rows_ = std::make_unique<AdapterRows>();
   std::unique_ptr<CausalModel> model_;
   size_t packed_bytes_ = 0;
 };
