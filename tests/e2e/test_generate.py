@@ -1,5 +1,6 @@
 """`sedum generate`: seeds, stop strings, limits, streamed text; and that precision and threads do what they say."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -53,6 +54,32 @@ class Generate(SedumTest):
         said = self.say(QUESTION, "--stop", "浇水")  # six bytes, six tokens
         self.assertEqual(said["text"], ANSWER.split("浇水")[0])
         self.assertEqual(self.say(OTHER_QUESTION, "--stop", "windy")["text"], OTHER_ANSWER)
+
+    def test_guesses_change_nothing(self):
+        for more in ((), ("--prompt-lookup", "8"), ("--draft-model", TINY), ("--draft-model", self.taught, "--draft-tokens", "3")):
+            said = self.say(OTHER_QUESTION, "--threads", "1", *more)
+            self.assertEqual(said["text"], OTHER_ANSWER, more)
+            if "--draft-tokens" in more:
+                self.assertEqual(said["accepted_tokens"], said["drafted_tokens"])
+                self.assertGreater(said["accepted_tokens"], 5)
+
+    def test_beams_several_answers_and_forms(self):
+        beams = self.say(QUESTION, "--num-beams", "4", "-n", "2", "--threads", "1")
+        self.assertEqual(beams["text"], ANSWER)
+        self.assertEqual(len(beams["answers"]), 2)
+        self.assertGreaterEqual(beams["answers"][0]["score"], beams["answers"][1]["score"])
+        hot = ("--prompt", QUESTION, "--temperature", "4", "--threads", "1", "--max-tokens", "300")
+        said = self.answer(*hot, "-n", "3", "--choice", "sun", "--choice", "shade")
+        self.assertEqual({a["text"] for a in said["answers"]} - {"sun", "shade"}, set())
+        schema = self.write("schema.json", '{"type": "object", "properties": {"n": {"type": "integer", "maximum": 99, "minimum": 10}}, "required": ["n"]}')
+        said = self.answer(*hot, "--json-schema", schema)
+        self.assertTrue(10 <= json.loads(said["text"])["n"] <= 99, said["text"])
+        said = self.answer(*hot, "--regex", "[ab]{3}c", "--logprobs", "2")
+        self.assertRegex(said["text"], "^[ab]{3}c$")
+        self.assertEqual(len(said["logprobs"]), len(said["ids"]))
+        bad = self.write("bad.json", '{"properties": {"a": {"not": {}}}}')
+        self.assertOneLine(self.sedum("generate", "--model", TINY, "--prompt", "x", "--json-schema", bad, code=1), "/properties/a", "not")
+        self.assertOneLine(self.sedum("generate", "--model", TINY, "--prompt", "x", "--logit-bias", "7", code=2), "ID=BIAS")
 
     def test_max_tokens(self):
         for n in (1, 5, 9):
