@@ -57,18 +57,18 @@ class Generate(SedumTest):
 
     def test_guesses_change_nothing(self):
         for more in ((), ("--prompt-lookup", "8"), ("--draft-model", TINY), ("--draft-model", self.taught, "--draft-tokens", "3")):
-            said = self.say(OTHER_QUESTION, "--threads", "1", *more)
+            said = self.say(OTHER_QUESTION, *more)
             self.assertEqual(said["text"], OTHER_ANSWER, more)
             if "--draft-tokens" in more:
                 self.assertEqual(said["accepted_tokens"], said["drafted_tokens"])
                 self.assertGreater(said["accepted_tokens"], 5)
 
     def test_beams_several_answers_and_forms(self):
-        beams = self.say(QUESTION, "--num-beams", "4", "-n", "2", "--threads", "1")
+        beams = self.say(QUESTION, "--num-beams", "4", "-n", "2")
         self.assertEqual(beams["text"], ANSWER)
         self.assertEqual(len(beams["answers"]), 2)
         self.assertGreaterEqual(beams["answers"][0]["score"], beams["answers"][1]["score"])
-        hot = ("--prompt", QUESTION, "--temperature", "4", "--threads", "1", "--max-tokens", "300")
+        hot = ("--prompt", QUESTION, "--temperature", "4", "--max-tokens", "300")
         said = self.answer(*hot, "-n", "3", "--choice", "sun", "--choice", "shade")
         self.assertEqual({a["text"] for a in said["answers"]} - {"sun", "shade"}, set())
         schema = self.write("schema.json", '{"type": "object", "properties": {"n": {"type": "integer", "maximum": 99, "minimum": 10}}, "required": ["n"]}')
