@@ -86,6 +86,9 @@ GrammarSpec grammar_of(const GrammarOptions& o) {
 void add_engine_options(CLI::App& app, EngineChoices& c) {
   app.add_option("--context", c.context, "tokens of a conversation; 0: the model's own, at most 32,768")
       ->check(CLI::Range(0, 1 << 24));
+  app.add_option("--kv-cache", c.kv_cache, "precision of keys and values: bf16, or f32 (always so with --compute f32)")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"bf16", "f32"}));
   app.add_option("--draft-model", c.draft_model, "a smaller model of the same family that guesses tokens ahead");
   app.add_option("--draft-tokens", c.draft_tokens, "how many it guesses at most")
       ->capture_default_str()
@@ -98,6 +101,7 @@ void add_engine_options(CLI::App& app, EngineChoices& c) {
 
 ChosenEngine::ChosenEngine(const RuntimeModel& model, const EngineChoices& c) {
   EngineOptions options;
+  if (c.kv_cache == "f32") options.cache_dtype = DType::kF32;
   options.context_length = c.context, options.prompt_lookup = c.prompt_lookup, options.draft_tokens = c.draft_tokens;
   if (!c.draft_model.empty()) {
     draft_ = std::make_unique<RuntimeModel>(model.runtime(), find_model(c.draft_model),
