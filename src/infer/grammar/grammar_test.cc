@@ -215,7 +215,7 @@ const char* const kSuite[] = {
     R"({"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}, "c": {"type": "integer"}}})",
     R"({"type": "string", "minLength": 3, "maxLength": 7})",
     R"({"type": "string", "pattern": "^[A-Z][a-z]*( [0-9]{2,3})?$"})",
-    R"({"type": "string", "pattern": "a\"b|\\\\n"})",
+    R"x({"type": "string", "pattern": "^(a\"b|\\\\n)+$"})x",
     R"({"type": "string", "format": "date"})",
     R"({"type": "array", "items": {"type": "string", "format": "uuid"}, "maxItems": 1})",
     R"({"type": "number", "minimum": -2.5, "exclusiveMaximum": 7.25})",
