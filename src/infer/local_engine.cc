@@ -28,9 +28,9 @@ int64_t choose_pages(const EngineOptions& options, const ModelConfig& config, in
   const int64_t token_bytes = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim *
                               int64_t(row_bytes(options.cache_dtype, 1));
   const int64_t affordable = int64_t(machine_memory() / 4) / token_bytes;
-  const int64_t tokens = options.cache_tokens > 0
-                             ? options.cache_tokens
-                             : std::max(std::min(2 * context, affordable), PagedCache::kPageTokens * int64_t{4});
+  const int64_t tokens = options.cache_tokens > 0 ? options.cache_tokens
+                                                  : std::max(std::min(std::max<int64_t>(2 * context, 4096), affordable),
+                                                             PagedCache::kPageTokens * int64_t{4});
   return PagedCache::pages_for(tokens);
 }
 
