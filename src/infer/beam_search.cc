@@ -11,39 +11,38 @@ BeamSearch::BeamSearch(const DecodingSetting& setting, GenerationRequest request
       groups_(size_t(request_.sampling.num_beam_groups),
               Group{.beams = {{0, 0.0, setting_.grammar ? setting_.grammar->start() : 0}}}) {
   units_.emplace_back().lines.push_back(new_line());
+  for (int64_t id = 0; id < setting_.vocab_size; ++id) ends_ += is_end(int32_t(id)) ? 1 : 0;
 }
 
-// Likeliest first, and enough of them: the best group_size ones are there beside every possible end.
+// Likeliest first, and enough of them: at most one for each end token of each beam ends, so that group_size others are there too.
 std::vector<BeamSearch::Candidate> BeamSearch::candidates(const Group& group, Unit& unit,
                                                           std::span<const Computed> computed) const {
-  std::vector<Candidate> all;
-  Sampler sampler(request_.sampling);
-  std::vector<float> scores;
-  for (size_t b = 0; b < group.beams.size(); ++b) {
-    const Line& line = *unit.lines[group.beams[b].line];
-    const std::span<float> logits = computed[group.beams[b].line].logits;
-    const double sum = log_sum_exp(logits);
-    scores.resize(logits.size());
-    for (size_t i = 0; i < scores.size(); ++i) scores[i] = float(double(logits[i]) - sum);
-    sampler.process(scores, line.tokens, size_t(made_));
-    if (setting_.grammar) forbid(scores, setting_.grammar->allowed(group.beams[b].grammar_state));
-    for (const int32_t id : taken_) scores[size_t(id)] -= request_.sampling.diversity_penalty;
-    for (size_t i = 0; i < scores.size(); ++i)
-      if (scores[i] > -INFINITY) all.push_back({double(scores[i]) + group.beams[b].score, b, int32_t(i)});
-  }
   const auto better = [](const Candidate& x, const Candidate& y) {
     return x.score > y.score || (x.score == y.score && (x.beam < y.beam || (x.beam == y.beam && x.id < y.id)));
   };
-  // Ends are few; when many are, the rest is sorted too.
-  size_t count = std::min(all.size(), 16 * group_size_);
-  std::partial_sort(all.begin(), all.begin() + long(count), all.end(), better);
-  const auto running =
-      std::count_if(all.begin(), all.begin() + long(count), [&](const Candidate& c) { return !is_end(c.id); });
-  if (size_t(running) < group_size_)
-    std::sort(all.begin(), all.end(), better);
-  else
-    all.resize(count);
-  return all;
+  const size_t count = group_size_ + ends_ * group.beams.size();
+  std::vector<Candidate> best;  // a heap whose first is the least of them
+  Sampler sampler(request_.sampling);
+  std::vector<float> scores;
+  for (size_t b = 0; b < group.beams.size(); ++b) {
+    const Beam& beam = group.beams[b];
+    const std::span<float> logits = computed[beam.line].logits;
+    const double sum = log_sum_exp(logits);
+    scores.resize(logits.size());
+    for (size_t i = 0; i < scores.size(); ++i) scores[i] = float(double(logits[i]) - sum);
+    sampler.process(scores, unit.lines[beam.line]->tokens, size_t(made_));
+    if (setting_.grammar) forbid(scores, setting_.grammar->allowed(beam.grammar_state));
+    for (const int32_t id : taken_) scores[size_t(id)] -= request_.sampling.diversity_penalty;
+    for (size_t i = 0; i < scores.size(); ++i) {
+      const Candidate c{double(scores[i]) + beam.score, b, int32_t(i)};
+      if (!(c.score > -INFINITY) || (best.size() == count && !better(c, best.front()))) continue;
+      if (best.size() == count) std::pop_heap(best.begin(), best.end(), better), best.pop_back();
+      best.push_back(c);
+      std::push_heap(best.begin(), best.end(), better);
+    }
+  }
+  std::sort(best.begin(), best.end(), better);
+  return best;
 }
 
 void BeamSearch::advance(Unit& unit, std::span<const Computed> computed) {

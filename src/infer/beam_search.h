@@ -42,7 +42,7 @@ class BeamSearch : public Decoding {
   bool is_over(const Group& group, bool none_runs) const;
   void give();
 
-  size_t group_size_;
+  size_t group_size_, ends_ = 0;  // ends_: tokens that end an answer
   std::vector<Group> groups_;
   int64_t made_ = 0;                 // tokens of each running beam
   std::vector<int32_t> taken_ = {};  // in this step by earlier groups
