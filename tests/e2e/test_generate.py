@@ -60,7 +60,7 @@ class Generate(SedumTest):
             said = self.say(OTHER_QUESTION, *more)
             self.assertEqual(said["text"], OTHER_ANSWER, more)
             if "--draft-tokens" in more:
-                self.assertEqual(said["accepted_tokens"], said["drafted_tokens"])
+                self.assertGreaterEqual(said["accepted_tokens"], said["drafted_tokens"] - 3)  # what follows the end is in vain
                 self.assertGreater(said["accepted_tokens"], 5)
 
     def test_beams_several_answers_and_forms(self):
