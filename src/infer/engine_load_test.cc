@@ -70,7 +70,7 @@ TEST(EngineUnderLoad, EachRequestEndsAsItWouldAlone) {
     };
   };
   LocalEngine engine(
-      model, {.context_length = 128, .cache_tokens = 800, .step_tokens = 48, .max_sequences = 12, .prompt_lookup = 4});
+      model, {.context_length = 128, .cache_tokens = 512, .step_tokens = 48, .max_sequences = 12, .prompt_lookup = 4});
   std::vector<bool> cancelled(kRequests);
   for (uint64_t i = 0; i < kRequests; ++i) {
     const RequestId id = engine.submit(mixed(i), listener(*records[i]));
