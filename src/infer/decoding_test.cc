@@ -253,7 +253,7 @@ std::filesystem::path make_adapter(const RuntimeModel& base, const std::filesyst
   Runtime& runtime = base.runtime();
   CheckpointFactory factory(base.checkpoint(), CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
                             Pack::kNone);
-  LoraFactory lora(factory, {.r = 4, .lora_alpha = 8, .target_modules = targets}, runtime.arena, seed);
+  LoraFactory lora(factory, {.r = 4, .lora_alpha = 8, .target_modules = targets}, runtime.pool, runtime.arena, seed);
   build_model(base.checkpoint().config(), lora);
   for (Variable parameter : lora.parameters()) {
     Tensor& t = parameter.value();

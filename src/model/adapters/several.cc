@@ -65,8 +65,8 @@ std::unique_ptr<Linear> SeveralFactory::linear(const std::string& name, int64_t 
       adapter.weights.erase(found);
       return Variable(t);
     };
-    parts[i] = {take('A', {adapter.config.r, in_features}), take('B', {out_features, adapter.config.r}),
-                adapter.config.factor()};
+    parts[i] = {take('A', {adapter.config.rank_of(name), in_features}), take('B', {out_features, adapter.config.rank_of(name)}),
+                adapter.config.factor(name)};
     any = true;
   }
   if (!any) return layer;
@@ -76,8 +76,8 @@ std::unique_ptr<Linear> SeveralFactory::linear(const std::string& name, int64_t 
 void SeveralFactory::check_complete() const {
   for (const StoredAdapter& adapter : adapters_)
     if (!adapter.weights.empty())
-      throw Error("the adapter's " + adapter.weights.begin()->first + " fits no layer of the model",
-                  "it was made for another model");
+      throw Error("the adapter's " + adapter.weights.begin()->first + " cannot be chosen row by row, or fits no layer",
+                  "give it with --adapter alone");
 }
 
 }  // namespace sedum
