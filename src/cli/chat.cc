@@ -118,12 +118,14 @@ class Chat {
     const auto start = std::chrono::steady_clock::now();
     SamplingParams sampling = options_.sampling;
     sampling.seed += uint64_t(messages_.size());  // another draw for each turn, the same in every run
-    const RequestId id = engine_.submit({std::move(ids), sampling}, [&](const GenerationUpdate& update) {
-      std::lock_guard lock(mutex);
-      pending += update.text, tokens = update.completion_tokens;
-      if (update.finish) done = true, error = update.error;
-      changed.notify_one();
-    });
+    const RequestId id =
+        engine_.submit({.prompt = std::move(ids), .sampling = sampling, .adapter = first_adapter(engine_)},
+                       [&](const GenerationUpdate& update) {
+                         std::lock_guard lock(mutex);
+                         pending += update.text, tokens = update.completion_tokens;
+                         if (update.finish) done = true, error = update.error;
+                         changed.notify_one();
+                       });
     std::unique_lock lock(mutex);
     for (bool cancelled = false;;) {
       changed.wait_for(lock, std::chrono::milliseconds(50), [&] { return !pending.empty() || done; });

@@ -20,6 +20,7 @@ void add_model_options(CLI::App& app, ModelOptions& options, const char* default
                  "a .gguf file, a Hugging Face folder, a run's folder, or a name that was pulled")
       ->required();
   app.add_option("--adapter", options.adapter, "the folder of a PEFT adapter");
+  add_named_adapters(app, options);
   app.add_option("--compute", options.compute, "precision: f32 (exact), bf16 or int8")
       ->capture_default_str()
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
@@ -34,7 +35,8 @@ std::filesystem::path find_model(const std::string& name) {
 
 void add_named_adapters(CLI::App& app, ModelOptions& options) {
   app.add_option("--lora", options.named_adapters,
-                 "NAME=FOLDER: a further adapter that requests can name; may be given several times");
+                 "NAME=FOLDER: an adapter that requests to the server choose (elsewhere the first one answers); may be "
+                 "given several times");
 }
 
 std::vector<std::pair<std::string, std::filesystem::path>> parse_named_adapters(const std::vector<std::string>& texts) {

@@ -102,9 +102,10 @@ SEDUM_COMMAND(generate) {
     };
     // Several answers are printed one after the other, when all are there.
     const bool streams = !o->json && o->sampling.n == 1;
-    const std::vector<Generation> answers =
-        generate_all(engine, {.prompt = ids, .sampling = o->sampling, .grammar = grammar_of(o->grammar)},
-                     streams ? stream : std::function<void(const std::string&)>());
+    const std::vector<Generation> answers = generate_all(
+        engine,
+        {.prompt = ids, .sampling = o->sampling, .adapter = first_adapter(engine), .grammar = grammar_of(o->grammar)},
+        streams ? stream : std::function<void(const std::string&)>());
     if (streams) return void(std::fputc('\n', stdout));
     if (o->json) return print_json(report(ids, answers, engine.statistics()));
     for (size_t i = 0; i < answers.size(); ++i) fmt::print("{}[{}]\n{}\n", i ? "\n" : "", i + 1, answers[i].text);

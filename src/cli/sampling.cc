@@ -99,6 +99,11 @@ void add_engine_options(CLI::App& app, EngineChoices& c) {
       ->check(CLI::Range(0, 32));
 }
 
+std::string first_adapter(const GenerationEngine& engine) {
+  const std::vector<std::string> names = engine.adapters();
+  return names.empty() ? "" : names.front();
+}
+
 ChosenEngine::ChosenEngine(const RuntimeModel& model, const EngineChoices& c) {
   EngineOptions options;
   if (c.kv_cache == "f32") options.cache_dtype = DType::kF32;

@@ -34,6 +34,8 @@ struct EngineChoices {
 };
 void add_engine_options(CLI::App& app, EngineChoices& choices);
 
+std::string first_adapter(const GenerationEngine& engine);  // the first --lora's name, or ""
+
 // An engine and the draft model that it may have.
 class ChosenEngine {
  public:

@@ -65,8 +65,8 @@ std::unique_ptr<Linear> SeveralFactory::linear(const std::string& name, int64_t 
       adapter.weights.erase(found);
       return Variable(t);
     };
-    parts[i] = {take('A', {adapter.config.rank_of(name), in_features}), take('B', {out_features, adapter.config.rank_of(name)}),
-                adapter.config.factor(name)};
+    parts[i] = {take('A', {adapter.config.rank_of(name), in_features}),
+                take('B', {out_features, adapter.config.rank_of(name)}), adapter.config.factor(name)};
     any = true;
   }
   if (!any) return layer;
