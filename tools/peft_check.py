@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Loads an adapter that Sedum trained into PEFT and compares logits. Run by hand; wants torch, transformers, peft.
+"""Loads an adapter that Sedum trained into PEFT and compares logits: LoRA of any kind (DoRA, biases, whole layers, patterns). Run by hand;
+wants torch, transformers, peft.
 
     sedum forward --model MODEL --adapter ADAPTER --ids-file ids.json --out logits.npy
     tools/peft_check.py ADAPTER MODEL logits.npy ids.json
@@ -47,7 +48,7 @@ def main():
         sys.exit(f"shapes differ: {ours.shape} here, {theirs.shape} from PEFT")
     spread = theirs.std()
     error, effect = (float(np.abs(theirs - other).max() / spread) for other in (ours, without))
-    adapters = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n)
+    adapters = sum(p.numel() for n, p in model.named_parameters() if "lora_" in n or "modules_to_save" in n)
     print(f"{adapters:,} adapter parameters; largest error {error:.2e} of the spread {spread:.3f}; the adapter itself moves logits by {effect:.2e}")
     if not error <= args.tolerance:
         sys.exit(f"the error is above {args.tolerance:g}")

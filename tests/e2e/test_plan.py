@@ -16,7 +16,7 @@ class Plan(unittest.TestCase):
                               capture_output=True, text=True, timeout=2 * PATIENCE)
         print(done.stdout)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        self.assertEqual(done.stdout.count(" % |"), 22)
+        self.assertEqual(done.stdout.count(" % |"), 24)
 
 
 if __name__ == "__main__":
