@@ -95,6 +95,7 @@ class Documents(SedumTest):
         self.write_rows("mine.jsonl", rows)
         self.write_rows("pairs.jsonl", [{"prompt": r["instruction"], "chosen": r["output"], "rejected": "No idea."} for r in rows])
         self.write("mine.txt", "\n".join(f"The pond is {i} metres deep. 池塘深{i}米。" for i in range(200)) + "\n")
+        shutil.copy(self.folder / "mine.txt", self.folder / "stories.txt")
         self.write("heldout.txt", "\n".join(f"The lake is {i} metres wide." for i in range(100)) + "\n")
         self.write("messages.json", [{"role": "user", "content": "Hi"}])
         shutil.copy(GOLDEN / "models" / "llama.f32.gguf", self.folder / "model.gguf")
