@@ -261,6 +261,18 @@ class Files(CourseTest):
         self.assertEqual((self.folder / "c.tar.zst").read_bytes()[:4], b"\x28\xb5\x2f\xfd")
         self.assertOneLine(self.run_course("archive", "--out", "c.rar", code=1), "c.rar", ".zip or .tar.zst")
 
+    def test_long_texts_leave_no_page_of_the_table(self):
+        self.start()
+        text = "W" * 3999
+        self.run_course("checkin", "week1/day1", "--override", text, "--problem", text, "--solution", text)
+        self.run_course("export", "--pdf", "table.pdf")
+        if not shutil.which("pdftotext"):
+            self.skipTest("no pdftotext to read the table with")
+        boxes = subprocess.run(["pdftotext", "-bbox", "table.pdf", "-"], cwd=self.folder, capture_output=True, text=True, check=True).stdout
+        words = re.findall(r'yMax="([\d.]+)">([^<]*)<', boxes)
+        self.assertEqual(sum(word.count("W") for _, word in words), 3 * 3999)
+        self.assertLess(max(float(bottom) for bottom, _ in words), 595.28 - 16)
+
     def test_check_finds_a_wrong_digit_and_a_lost_anchor(self):
         note = self.course / "docs/phase1-notes.md"
         self.write(self.course / "results/week1/day5/sgd_lr_test/result.json", {"values": {"threshold": 0.0831}})
