@@ -20,6 +20,7 @@ namespace sedum::cli {
   X(convert, "from one model format to another")                     \
   X(quantize, "fewer bits a weight, and what that costs")            \
   X(eval, "perplexity, and two models side by side")                 \
+  X(report, "tables and plots of training runs")                     \
   X(bench, "speed of products, training, prefill and decoding")      \
   X(course, "the twelve-week course: lessons, check-in, progress")
 

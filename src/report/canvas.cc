@@ -212,6 +212,14 @@ void Canvas::clip(const Box& box) {
 
 void Canvas::unclip() { cairo_restore(surface_->cairo); }
 
+void Canvas::scaled(Point origin, double scale, const std::function<void()>& draw) {
+  cairo_save(surface_->cairo);
+  cairo_translate(surface_->cairo, origin.x, origin.y);
+  cairo_scale(surface_->cairo, scale, scale);
+  draw();
+  cairo_restore(surface_->cairo);
+}
+
 void Canvas::new_page() { cairo_show_page(surface_->cairo); }
 
 void Canvas::link(const Box& box, const std::string& url) {

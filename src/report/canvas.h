@@ -8,6 +8,7 @@
 //
 // The same calls give the same bytes where the same fonts and libraries are: hinting is off, no date is written.
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -77,6 +78,8 @@ class Canvas {
 
   void clip(const Box& box);  // until unclip()
   void unclip();
+  void scaled(Point origin, double scale,
+              const std::function<void()>& draw);     // what draw() draws, its (0, 0) at origin
   void new_page();                                    // PDF
   void link(const Box& box, const std::string& url);  // a place that opens an address when it is clicked; PDF only
 

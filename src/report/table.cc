@@ -53,13 +53,16 @@ Table& Table::row(std::vector<std::string> cells) {
 }
 
 bool Table::numeric(size_t column) const {
-  return !rows_.empty() && std::all_of(rows_.begin(), rows_.end(), [column](const auto& row) {
+  bool digits = false;
+  for (const auto& row : rows_) {
     std::string_view cell = row[column];
-    if (cell.empty() || cell == "–" || cell == "—" || cell == "NaN" || cell == "∞") return true;
+    if (cell.empty() || cell == "–" || cell == "—" || cell == "NaN" || cell == "∞") continue;
     for (const std::string_view sign : {"−", "-", "+", "±"})
       if (cell.starts_with(sign)) cell.remove_prefix(sign.size());
-    return !cell.empty() && cell[0] >= '0' && cell[0] <= '9';
-  });
+    if (cell.empty() || cell[0] < '0' || cell[0] > '9') return false;
+    digits = true;
+  }
+  return digits;
 }
 
 std::string Table::text() const {
@@ -97,7 +100,32 @@ std::string Table::markdown() const {
   return out;
 }
 
+std::string Table::html() const {
+  const auto cell = [this](const char* tag, size_t column, const std::string& content) {
+    std::string text;
+    for (const char c : content) text += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : std::string(1, c);
+    return "<" + std::string(tag) + (numeric(column) ? " class=\"n\">" : ">") + text + "</" + tag + ">";
+  };
+  std::string out = "<table><tr>";
+  for (size_t c = 0; c < headers_.size(); ++c) out += cell("th", c, headers_[c]);
+  out += "</tr>\n";
+  for (const auto& row : rows_) {
+    out += "<tr>";
+    for (size_t c = 0; c < row.size(); ++c) out += cell("td", c, row[c]);
+    out += "</tr>\n";
+  }
+  return out + "</table>\n";
+}
+
+Table Table::part(size_t first, size_t rows) const {
+  Table part(headers_, first == 0 ? title_ : "");
+  part.widths_ = widths();
+  for (size_t r = first; r < std::min(rows_.size(), first + rows); ++r) part.rows_.push_back(rows_[r]);
+  return part;
+}
+
 std::vector<double> Table::widths() const {
+  if (!widths_.empty()) return widths_;
   std::vector<double> widths;
   for (size_t c = 0; c < headers_.size(); ++c) {
     widths.push_back(Canvas::measure(headers_[c], {.bold = true}).width + 2 * kPad);

@@ -19,6 +19,9 @@ class Table : public Picture {
 
   std::string text() const;      // columns aligned for a terminal, where a Chinese character takes two places
   std::string markdown() const;  // GitHub's
+  std::string html() const;
+  Table part(size_t first,
+             size_t rows) const;  // some of the rows under the same headers, columns as wide as in the whole
   Size size() const override;
   void draw(Canvas& canvas, const Box& box) const override;
 
@@ -28,6 +31,7 @@ class Table : public Picture {
   std::vector<std::string> headers_;
   std::string title_;
   std::vector<std::vector<std::string>> rows_;
+  std::vector<double> widths_;  // of a part
 };
 
 // The places that a text takes on a terminal: two for East Asian wide characters, none for marks that combine.
