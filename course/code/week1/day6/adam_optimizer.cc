@@ -13,14 +13,14 @@
 #include "course/frame/lesson.h"
 #include "model/runtime_model.h"
 #include "report/plot.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 
 using namespace sedum;
 using course::Lesson;
 using Vector = std::vector<double>;
 
 // 一个坐标一个坐标地更新；四种方法只差在用不用 m 和 v。
-struct Optimizer {
+struct Adam {
   double rate, beta1, beta2, eps = 1e-8;
   bool use_m = true, use_v = true, correct = true;
   Vector m = {}, v = {};
@@ -59,7 +59,7 @@ int main(int argc, char** argv) {
   lesson.section("第一步：动量。梯度不变时，修正后的 m̂ 应当就是它");
   double corrected = 0, raw = 0;
   report::Values ts, with, without;
-  Optimizer constant{.rate = 0, .beta1 = 0.9, .beta2 = 0.999};
+  Adam constant{.rate = 0, .beta1 = 0.9, .beta2 = 0.999};
   for (int t = 1; t <= 40; ++t) {
     Vector w{0};
     constant.step(w, {1}, lesson);
@@ -72,8 +72,7 @@ int main(int argc, char** argv) {
   lesson.at_most("有修正：m̂ = g", corrected, 40 * tiny);
 
   lesson.section("第二步：RMSProp 是 β₁ = 0 的 Adam");
-  Optimizer no_momentum{.rate = 0.05, .beta1 = 0, .beta2 = 0.9},
-      rms{.rate = 0.05, .beta1 = 0, .beta2 = 0.9, .use_m = false};
+  Adam no_momentum{.rate = 0.05, .beta1 = 0, .beta2 = 0.9}, rms{.rate = 0.05, .beta1 = 0, .beta2 = 0.9, .use_m = false};
   Vector a{1, 1}, b{1, 1};
   double apart = 0;
   for (int t = 0; t < 200; ++t) {
@@ -83,7 +82,7 @@ int main(int argc, char** argv) {
   lesson.equal("β₁ = 0：和带修正的 RMSProp 逐位相同", apart, 0);
 
   lesson.section("第三步：Adam 不在乎梯度的尺度");
-  Optimizer small{.rate = 0.1, .beta1 = 0.9, .beta2 = 0.999}, large = small;
+  Adam small{.rate = 0.1, .beta1 = 0.9, .beta2 = 0.999}, large = small;
   Vector w_small{0}, w_large{0};
   double ratio = 0;
   for (int t = 1; t <= 50; ++t) {
@@ -96,7 +95,7 @@ int main(int argc, char** argv) {
                  std::abs(0.1 - lesson.value(
                                     "first_step_small",
                                     [&] {
-                                      Optimizer once{.rate = 0.1, .beta1 = 0.9, .beta2 = 0.999};
+                                      Adam once{.rate = 0.1, .beta1 = 0.9, .beta2 = 0.999};
                                       Vector w{0};
                                       once.step(w, {0.01}, lesson);
                                       return -w[0];
@@ -112,8 +111,8 @@ int main(int argc, char** argv) {
   Tensor stored = Tensor::empty(runtime.arena, DType::kF32, {2});
   stored.data<float>()[0] = 0.8f, stored.data<float>()[1] = -1.5f;
   Variable parameter = Variable::parameter(stored, "w");
-  AdamW library(ctx, {parameter}, {.beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f});
-  Optimizer ours{.rate = double(0.02f), .beta1 = double(0.9f), .beta2 = double(0.999f), .eps = double(1e-8f)};
+  const auto library = make_optimizer(ctx, {parameter}, {.beta1 = 0.9f, .beta2 = 0.999f, .eps = 1e-8f});
+  Adam ours{.rate = double(0.02f), .beta1 = double(0.9f), .beta2 = double(0.999f), .eps = double(1e-8f)};
   Vector w{double(0.8f), double(-1.5f)};
   double difference = 0;
   const int steps = 100;
@@ -121,7 +120,7 @@ int main(int argc, char** argv) {
     const Vector g{std::cos(0.7 * t) + 0.2, 1e-3 * std::sin(0.2 * t) - 1e-3};  // 同样的梯度给两边，只比更新
     parameter.gradient() = Tensor::empty(runtime.arena, DType::kF32, {2});
     for (int i = 0; i < 2; ++i) parameter.gradient().data<float>()[i] = float(g[size_t(i)]);
-    library.step(ctx, 0.02f, 1, t);
+    library->step(ctx, 0.02f, 1, t);
     ours.step(w, {double(float(g[0])), double(float(g[1]))}, lesson);
     for (int i = 0; i < 2; ++i)
       difference = std::max(difference, std::abs(w[size_t(i)] - parameter.value().data<float>()[i]));
@@ -133,7 +132,7 @@ int main(int argc, char** argv) {
   lesson.section("合起来：狭长的山谷");
   struct Method {
     std::string name, key;
-    Optimizer optimizer;
+    Adam optimizer;
   };
   // SGD 和动量的学习率受最陡方向限制：2/100 = 0.02 以下。
   Method methods[] = {

@@ -14,7 +14,7 @@
 #include "course/frame/lesson.h"
 #include "report/heatmap.h"
 #include "report/plot.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 
 using namespace sedum;
 using course::Lesson;
@@ -103,7 +103,7 @@ int main(int argc, char** argv) {
       return std::make_shared<const std::vector<int32_t>>(rows);
     };
     Result result;
-    AdamW optimizer(ctx, net.all(), {});
+    const auto optimizer = make_optimizer(ctx, net.all(), {});
     const Tensor train_positions = make_positions(batch), test_positions = make_positions(tests);
     for (int step = 0; step < steps; ++step) {
       std::vector<int32_t> ids, answers;
@@ -118,7 +118,7 @@ int main(int argc, char** argv) {
           ops::cross_entropy(recording, logits, std::make_shared<const std::vector<int32_t>>(answers), 1.0f / batch);
       if (step % 10 == 0) result.step.push_back(step), result.loss.push_back(double(*loss.value().data<float>()));
       tape.backward(recording, loss);
-      optimizer.step(ctx, 3e-3f, clip_scale(optimizer.gradient_norm(ctx), 1), step);
+      optimizer->step(ctx, 3e-3f, clip_scale(optimizer->gradient_norm(ctx), 1), step);
     }
     std::vector<int32_t> ids, answers, swapped;
     for (int64_t s = 0; s < tests; ++s) answers.push_back(sentence(uint64_t(1000000 + s), ids));

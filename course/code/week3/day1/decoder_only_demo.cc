@@ -17,7 +17,7 @@
 #include "model/runtime_model.h"
 #include "report/heatmap.h"
 #include "report/plot.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 #include "train/train.h"
 
 using namespace sedum;
@@ -73,13 +73,13 @@ int main(int argc, char** argv) {
     const int64_t next = lesson.broken("shift") ? i : i + 1;
     batch.targets.push_back(next < length && i + 1 < length ? ids[size_t(next)] : data::kIgnored);
   }
-  AdamW optimizer(ctx, factory.parameters(), {});
+  const auto optimizer = make_optimizer(ctx, factory.parameters(), {});
   Tape tape;
   report::Values steps, losses;
   const int total = lesson.quick() ? 120 : 300;
   for (int step = 0; step < total; ++step) {
     losses.push_back(train_on(ctx, tape, *model, batch, double(batch.label_tokens), false)), steps.push_back(step);
-    optimizer.step(ctx, 5e-3f, clip_scale(optimizer.gradient_norm(ctx), 1), step);
+    optimizer->step(ctx, 5e-3f, clip_scale(optimizer->gradient_norm(ctx), 1), step);
   }
   lesson.value("first_loss", losses.front(),
                fmt::format("接近 ln {} = {:.3f}：开始时每个字一样可能", vocabulary, std::log(double(vocabulary))));

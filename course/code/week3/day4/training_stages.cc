@@ -14,7 +14,7 @@
 #include "model/checkpoint/factory.h"
 #include "model/runtime_model.h"
 #include "report/plot.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 #include "train/train.h"
 
 using namespace sedum;
@@ -75,13 +75,13 @@ struct Learner {
     Context ctx = runtime.context(Compute::kF32);
     return train_on(ctx, tape, *model, batch, 1 / weight, false);
   }
-  void step(AdamW& optimizer, float rate, int64_t at) {
+  void step(Optimizer& optimizer, float rate, int64_t at) {
     Context ctx = runtime.context(Compute::kF32);
     optimizer.step(ctx, rate, clip_scale(optimizer.gradient_norm(ctx), 1), at);
   }
-  AdamW optimizer() {
+  std::unique_ptr<Optimizer> optimizer() {
     Context ctx = runtime.context(Compute::kF32);
-    return AdamW(ctx, factory.parameters(), {});
+    return make_optimizer(ctx, factory.parameters(), {});
   }
   Runtime runtime;
   RandomFactory factory;
@@ -121,19 +121,19 @@ int main(int argc, char** argv) {
 
     // 第一阶段：预训练。
     Learner pretrained(ids, seed), scratch(ids, seed);
-    AdamW first = pretrained.optimizer();
+    const auto first = pretrained.optimizer();
     for (int step = 0; step < pretraining; ++step) {
       std::vector<std::pair<std::string, std::string>> rows;
       for (int i = 0; i < 8; ++i) rows.emplace_back("", statement(pick(step, i)) + statement(pick(step + 7777, i)));
       const data::StepBatch batch = pretrained.encode(rows);
       const double loss = pretrained.gather(batch, 1 / double(batch.label_tokens));
-      pretrained.step(first, 5e-3f, step);
+      pretrained.step(*first, 5e-3f, step);
       if (s == 0) stage_steps.push_back(step), stage_losses.push_back(loss);
     }
 
     // 第二阶段：微调。两个模型看同样的问答、用同样的学习率；reached：损失到了目标的步数。
     const auto tune = [&](Learner& learner, report::Values& at, report::Values& losses, double begin) {
-      AdamW optimizer = learner.optimizer();
+      const auto optimizer = learner.optimizer();
       double reached = tuning, recent = 3;
       for (int step = 0; step < tuning; ++step) {
         std::vector<std::pair<std::string, std::string>> rows;
@@ -144,7 +144,7 @@ int main(int argc, char** argv) {
         }
         const data::StepBatch batch = learner.encode(rows);
         const double loss = learner.gather(batch, 1 / double(batch.label_tokens));
-        learner.step(optimizer, 2e-3f, step);
+        learner.step(*optimizer, 2e-3f, step);
         recent = 0.8 * recent + 0.2 * loss;
         if (recent <= target && reached == tuning) reached = step + 1;
         if (s == 0) at.push_back(begin + step), losses.push_back(loss);
@@ -181,7 +181,7 @@ int main(int argc, char** argv) {
       return sum / 24;
     };
     const double before = margin();
-    AdamW third = tuned.optimizer();
+    const auto third = tuned.optimizer();
     for (int step = 0; step < (lesson.quick() ? 20 : 40); ++step) {
       double total = 0;
       for (int i = 0; i < 6; ++i) {
@@ -191,7 +191,7 @@ int main(int argc, char** argv) {
         tuned.gather(tuned.encode({pair.good}), weight), tuned.gather(tuned.encode({pair.bad}), -weight);
         total += std::log1p(std::exp(-beta * delta)) / 6;
       }
-      tuned.step(third, 5e-4f, step);
+      tuned.step(*third, 5e-4f, step);
       if (s == 0) stage_steps.push_back(pretraining + tuning + step), stage_losses.push_back(total);
     }
     double right = 0, known = 0;

@@ -11,7 +11,7 @@
 #include "compute/ops/linear.h"
 #include "course/frame/lesson.h"
 #include "report/plot.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 
 using namespace sedum;
 using course::Lesson;
@@ -81,7 +81,7 @@ int main(int argc, char** argv) {
     const float factor = 16.0f / float(r);
     lesson.equal(fmt::format("r = {}：训练之前与原模型完全相同", r),
                  distance(ops::lora_linear(ctx, x, {w}, nullptr, a, b, factor), base), 0);
-    AdamW optimizer(ctx, {a, b}, {});
+    const auto optimizer = make_optimizer(ctx, {a, b}, {});
     report::Values at, losses;
     double loss = 0;
     for (int step = 0; step < steps; ++step) {
@@ -96,7 +96,7 @@ int main(int argc, char** argv) {
       tape.backward(recording, squares);
       // 学习率按余弦降到 0：不降的话，Adam 在最低点附近来回跳。
       const double rate = 0.01 * (1 + std::cos(3.14159265 * step / steps)) / 2;
-      optimizer.step(ctx, float(rate), 1 / float(rows * n), step);
+      optimizer->step(ctx, float(rate), 1 / float(rows * n), step);
     }
     plot.line(fmt::format("r = {}", r), at, losses);
     lesson.value(fmt::format("loss_share_r{}", r), loss / start);

@@ -11,7 +11,7 @@
 #include "model/checkpoint/factory.h"
 #include "model/runtime_model.h"
 #include "report/plot.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 #include "train/train.h"
 
 using namespace sedum;
@@ -38,7 +38,7 @@ double trained_loss(int64_t width, int steps, uint64_t seed) {
   RandomFactory factory(runtime.pool, runtime.arena, seed);
   const auto model = build_model(llama(width, 2 * width, 2, 2, 2, 32), factory);
   Context ctx = runtime.context(Compute::kF32);
-  AdamW optimizer(ctx, factory.parameters(), {});
+  const auto optimizer = make_optimizer(ctx, factory.parameters(), {});
   const Random random(seed, Purpose::kTest);
   Tape tape;
   double recent = 0;
@@ -57,7 +57,7 @@ double trained_loss(int64_t width, int steps, uint64_t seed) {
     }
     batch.label_tokens = sequences * (length - 1);
     const double loss = train_on(ctx, tape, *model, batch, double(batch.label_tokens), false);
-    optimizer.step(ctx, 3e-3f, clip_scale(optimizer.gradient_norm(ctx), 1), step);
+    optimizer->step(ctx, 3e-3f, clip_scale(optimizer->gradient_norm(ctx), 1), step);
     if (step >= steps - steps / 5) recent += loss / double(steps / 5);
   }
   return recent;

@@ -16,7 +16,7 @@
 #include "model/checkpoint/factory.h"
 #include "model/runtime_model.h"
 #include "report/plot.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 #include "train/train.h"
 
 using namespace sedum;
@@ -122,7 +122,7 @@ int main(int argc, char** argv) {
   RandomFactory factory(runtime.pool, runtime.arena, lesson.seed());
   const auto model = build_model(config, factory);
   Context ctx = runtime.context(Compute::kF32);
-  AdamW optimizer(ctx, factory.parameters(), {.weight_decay = 0.1f});
+  const auto optimizer = make_optimizer(ctx, factory.parameters(), {.weight_decay = 0.1f});
   const data::Loader loader(samples, {.batch_size = 32, .seed = lesson.seed()});
   const int64_t epochs = lesson.quick() ? 80 : 150, steps = epochs * loader.steps_per_epoch();
   Tape tape;
@@ -132,7 +132,7 @@ int main(int argc, char** argv) {
     const double loss = train_on(ctx, tape, *model, batch, double(batch.label_tokens), false);
     const double rate =
         lesson.broken("train") ? 0 : 5e-3 * (1 + std::cos(3.14159265 * double(step) / double(steps))) / 2;
-    optimizer.step(ctx, float(rate), clip_scale(optimizer.gradient_norm(ctx), 1), step);
+    optimizer->step(ctx, float(rate), clip_scale(optimizer->gradient_norm(ctx), 1), step);
     if (step % 4 == 0) at.push_back(double(step)), losses.push_back(loss);
   }
   lesson.value("final_loss", losses.back());

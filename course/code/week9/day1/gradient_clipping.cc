@@ -11,7 +11,7 @@
 #include "compute/ops/linear.h"
 #include "course/frame/lesson.h"
 #include "report/plot.h"
-#include "train/optim/adamw.h"
+#include "train/optim/optimizer.h"
 
 using namespace sedum;
 using course::Lesson;
@@ -78,8 +78,8 @@ int main(int argc, char** argv) {
   const Net net = make();
   gradients(net);
   const std::vector<double> raw = flat(net, 1, 1);
-  AdamW optimizer(ctx, {net.w, net.v}, {});
-  const double norm = lesson.value("first_norm", optimizer.gradient_norm(ctx), "裁剪之前");
+  const auto optimizer = make_optimizer(ctx, {net.w, net.v}, {});
+  const double norm = lesson.value("first_norm", optimizer->gradient_norm(ctx), "裁剪之前");
   const size_t split = size_t(kWidth * kWidth);
   double scale_w = double(clip_scale(norm, kMaxNorm)), scale_v = scale_w;
   if (lesson.broken("per_parameter"))
@@ -111,13 +111,13 @@ int main(int argc, char** argv) {
   const int steps = lesson.quick() ? 150 : 400;
   const auto train = [&](bool clip) {
     const Net n = make();
-    AdamW norms(ctx, {n.w, n.v}, {});
+    const auto norms = make_optimizer(ctx, {n.w, n.v}, {});
     report::Values losses;
     for (int step = 0; step < steps; ++step) {
       const double loss = gradients(n);
       losses.push_back(loss);
       if (!std::isfinite(loss)) break;
-      const float scale = clip ? clip_scale(norms.gradient_norm(ctx), kMaxNorm) : 1;
+      const float scale = clip ? clip_scale(norms->gradient_norm(ctx), kMaxNorm) : 1;
       for (Variable p : {n.w, n.v}) {  // 最朴素的梯度下降，学习率 0.02
         for (int64_t i = 0; i < p.value().count(); ++i)
           p.value().data<float>()[i] -= 0.02f * scale * p.gradient().data<float>()[i];
