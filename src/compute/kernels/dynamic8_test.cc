@@ -24,8 +24,8 @@ TEST(Dynamic8, MapsOfBitsandbytes) {
   }
 }
 
-// A block quantised by bitsandbytes: the same largest magnitude, the same codes (but for zero's rule without a sign).
-TEST(Dynamic8, CodesOfBitsandbytes) {
+// A block as bitsandbytes' default backend quantises it: the same largest magnitude, the same codes (but for zero's rule without a sign).
+TEST(Dynamic8, CodesOfItsDefaultBackend) {
   for (const bool sign : {true, false}) {
     const auto& entry = golden()[sign ? "signed" : "unsigned"];
     const auto x = entry["values"].get<std::vector<float>>();
