@@ -14,6 +14,7 @@
 #include "compute/kernels/machine.h"
 #include "compute/kernels/products_measure.h"
 #include "infer/paged_cache.h"
+#include "train/bf16_factory.h"
 #include "train/optim/optimizer.h"
 #include "train/train.h"
 
@@ -56,7 +57,7 @@ ModelConfig shape_of(const std::string& name) {
 }
 
 struct TrainBench {
-  std::string shape = "smollm2-135m", mode = "full", dtype = "bf16", weights = "bf16";
+  std::string shape = "smollm2-135m", mode = "full", dtype = "bf16", weights = "bf16", optim = "adamw";
   int batch = 4, seq = 256, steps = 4, threads = 0;
   bool recompute = false, json = false;
 };
@@ -70,6 +71,7 @@ void bench_train(const TrainBench& o) {
   const ModelConfig config = shape_of(o.shape);
   Runtime runtime(o.threads);
   const bool full = o.mode == "full";
+  const bool pure = o.dtype == "bf16-pure";
   const Compute compute = o.dtype == "fp32" ? Compute::kF32 : o.dtype == "int8" ? Compute::kInt8 : Compute::kBF16;
   if (full && compute == Compute::kInt8) throw Error("--dtype int8 multiplies a frozen base", "add --mode lora");
   RandomFactory base(runtime.pool, runtime.arena, 1, !full, *dtype_from_name(o.weights),
@@ -77,8 +79,9 @@ void bench_train(const TrainBench& o) {
   std::unique_ptr<CausalModel> model;
   std::vector<Variable> parameters;
   if (full) {
-    model = build_model(config, base);
-    parameters = base.parameters();
+    Bf16Factory narrow(base, runtime.pool, runtime.arena);
+    model = pure ? build_model(config, narrow) : build_model(config, base);
+    parameters = pure ? narrow.parameters() : base.parameters();
   } else {
     LoraFactory lora(base, {.r = 16, .lora_alpha = 32, .target_modules = {"all-linear"}}, runtime.pool, runtime.arena,
                      1);
@@ -86,7 +89,9 @@ void bench_train(const TrainBench& o) {
     parameters = lora.parameters();
   }
   Context ctx = runtime.context(compute);
-  const auto optimizer = make_optimizer(ctx, parameters, {});
+  TrainConfig recipe;
+  recipe.optim = parse_optimizer(o.optim), recipe.pure_bf16 = pure && full;
+  const auto optimizer = make_optimizer(ctx, parameters, optimizer_options(recipe));
   data::StepBatch batch;
   for (int s = 0; s < o.batch; ++s) {
     batch.segments.push_back({s * o.seq, o.seq});
@@ -116,6 +121,7 @@ void bench_train(const TrainBench& o) {
     return print_json({{"shape", o.shape},
                        {"mode", o.mode},
                        {"dtype", o.dtype},
+                       {"optim", o.optim},
                        {"batch", o.batch},
                        {"seq", o.seq},
                        {"step_s", step_s},
@@ -312,9 +318,13 @@ SEDUM_COMMAND(bench) {
   training->add_option("--mode", t->mode, "full or lora")
       ->capture_default_str()
       ->check(CLI::IsMember({"full", "lora"}));
-  training->add_option("--dtype", t->dtype, "fp32, bf16 with f32 master weights, or int8 for lora's frozen base")
+  training
+      ->add_option("--dtype", t->dtype,
+                   "fp32, bf16 with f32 master weights; bf16-pure: weights and states in bf16; int8 for lora's "
+                   "frozen base")
       ->capture_default_str()
-      ->check(CLI::IsMember({"fp32", "bf16", "int8"}));
+      ->check(CLI::IsMember({"fp32", "bf16", "bf16-pure", "int8"}));
+  training->add_option("--optim", t->optim, "the optimizer, as recipes name it")->capture_default_str();
   training->add_option("--weights", t->weights, "how lora's frozen weights are stored: bf16, q4_0, q8_0 …")
       ->capture_default_str();
   training->add_option("--batch", t->batch)->capture_default_str()->check(CLI::PositiveNumber);

@@ -1,16 +1,21 @@
 // sedum train, sedum plan
 
-#include <cmath>
+#include <optional>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/dashboard.h"
+#include "cli/train_terminal.h"
 #include "compute/kernels/isa.h"
 #include "compute/kernels/machine.h"
+#include "infer/continue_text.h"
+#include "text/chat_template.h"
 #include "train/planner.h"
 
 namespace sedum::cli {
@@ -19,7 +24,8 @@ namespace {
 struct TrainOptions {
   std::string config;
   std::vector<std::string> overrides;
-  bool json = false;
+  bool json = false, debug_nan = false;
+  int dashboard = -1;  // a port; −1: none
 };
 
 void add_train_options(CLI::App& app, TrainOptions& options) {
@@ -33,41 +39,73 @@ TrainConfig load_config(const TrainOptions& options) {
   for (std::string* model : {&config.model_name_or_path, &config.tokenizer_name_or_path, &config.ref_model,
                              &config.teacher_model_name_or_path})
     if (!model->empty()) *model = find_model(*model).string();
+  config.debug_nan = config.debug_nan || options.debug_nan;
   return config;
 }
 
-// Plain lines for people; the progress line with the time left is Progress's.
-class Terminal {
- public:
-  void hear(const Event& e) {
-    const auto& d = e.data;
-    if (e.kind == "start") {
-      fmt::print("{}: {} of {} parameters, {} rows, {} tokens an epoch, {} steps\n",
-                 d["finetuning_type"].get<std::string>(), format_number(d["trainable_parameters"].get<double>()),
-                 format_number(d["parameters"].get<double>()), d["rows"].get<int64_t>(),
-                 format_number(d["tokens_per_epoch"].get<double>()), d["steps"].get<int64_t>());
-      if (d["resumed_step"].get<int64_t>() > 0) fmt::print("going on from step {}\n", d["resumed_step"].get<int64_t>());
-      progress_ = std::make_unique<Progress>("training", d["steps"].get<uint64_t>());
-      progress_->set(d["resumed_step"].get<uint64_t>());
-    } else if (e.kind == "step") {
-      const int64_t step = d["step"], total = d["total"];
-      const std::string line = fmt::format(
-          "loss {:.4f}  grad_norm {:.3f}  lr {:.2e}  {} tok/s", d["loss"].get<double>(), d["grad_norm"].get<double>(),
-          d["learning_rate"].get<double>(), format_number(d["tokens_per_second"].get<double>()));
-      progress_->set(uint64_t(step), line);
-      const int64_t every = std::max<int64_t>(1, total / 20);
-      if (step % every == 0 || step == total) fmt::print("step {:>5}  {}\n", step, line);
-    } else if (e.kind == "eval") {
-      fmt::print("step {:>5}  eval loss {:.4f}  perplexity {:.3f}\n", d["step"].get<int64_t>(),
-                 d["eval_loss"].get<double>(), d["eval_perplexity"].get<double>());
-    }
+// A prompt continued by the model as it is now: as a question where it is trained to answer, as a text else.
+std::string sample_text(const TrainConfig& config, const Context& run, const TrainableModel& trained,
+                        const std::string& prompt) {
+  const auto tokenizer = trained.checkpoint.tokenizer();
+  const auto chat = trained.checkpoint.chat_template();
+  const bool question = config.stage != "pretrain" && chat;
+  const auto messages = nlohmann::ordered_json::array({{{"role", "user"}, {"content", prompt}}});
+  const auto ids =
+      question ? chat_prompt(*tokenizer, *chat, messages) : tokenizer->encode(prompt, {.add_special = true});
+  Arena arena;  // of its own: the run's addresses stay what they are
+  Context ctx{.pool = run.pool, .arena = &arena, .compute = run.compute};
+  return continue_text(
+      ctx, *trained.model, *tokenizer, ids,
+      {.temperature = config.sample_temperature, .seed = config.seed, .max_tokens = config.sample_max_tokens});
+}
+
+// What the shares of a run's figures are of.
+RunLimits limits_of(const TrainConfig& config, const Plan& forecast, bool measured) {
+  RunLimits limits{.flops_per_token = forecast.flops_per_token, .forecast_bytes = forecast.anonymous_bytes};
+  if (!measured) return limits;
+  ThreadPool pool(config.threads);
+  limits.peak_flops = measure_peak(pool, isa(), config.compute);
+  return limits;
+}
+
+void print_event(const Event& e) {
+  nlohmann::ordered_json line{{"event", e.kind}};
+  line.update(nlohmann::ordered_json(e.data));
+  print_json(line);
+}
+
+void run_training(const TrainConfig& config, const TrainOptions& options) {
+  const Plan forecast = plan(config);
+  RunView view(limits_of(config, forecast, options.dashboard >= 0 || (!options.json && TrainTerminal::redraws())));
+  TrainTerminal terminal(view);
+  std::optional<Dashboard> dashboard;
+  if (options.dashboard >= 0) {
+    dashboard.emplace(view, options.dashboard);
+    fmt::print(options.json ? stderr : stdout, "dashboard: {}/\n", dashboard->address());
     std::fflush(stdout);
   }
-  void finish() { progress_.reset(); }
-
- private:
-  std::unique_ptr<Progress> progress_;
-};
+  Events events;
+  events.listen([&](const Event& e) { view.hear(e); });
+  events.listen([&](const Event& e) { options.json ? print_event(e) : terminal.hear(e); });
+  TrainHooks hooks;
+  hooks.sample_text = [&](const Context& ctx, const TrainableModel& trained, const std::string& prompt) {
+    return sample_text(config, ctx, trained, prompt);
+  };
+  const TrainResult result = train(config, events, hooks);
+  terminal.finish();
+  const std::string where = config.output_dir + (config.finetuning_type == "full" ? "/model" : "/adapter");
+  if (options.json)
+    print_json({{"event", "result"},
+                {"path", where},
+                {"forecast_bytes", forecast.anonymous_bytes},
+                {"peak_bytes", result.peak_bytes}});
+  else
+    fmt::print("memory: {} forecast, {} used\nresult: {}\n", format_bytes(forecast.anonymous_bytes),
+               format_bytes(result.peak_bytes), where);
+  if (!result.failures.empty())
+    throw Error(fmt::format("the run came to its end and is no success: {}", fmt::join(result.failures, "; ")),
+                "look at its data and learning_rate; success_gate: false lets it pass");
+}
 
 void print_plan(const Plan& p, bool json) {
   if (json) {
@@ -97,35 +135,16 @@ void print_plan(const Plan& p, bool json) {
 SEDUM_COMMAND(train) {
   auto o = std::make_shared<TrainOptions>();
   add_train_options(app, *o);
+  app.add_flag("--debug-nan", o->debug_nan,
+               "look at every operator's result: names the first that is no number, with its layer and rows (slower)");
+  app.add_option("--dashboard", o->dashboard,
+                 "follow the run as a page on this port of this machine (0: any that is free)")
+      ->check(CLI::Range(0, 65535));
   app.footer(
       "The keys of a recipe are those of TrainingArguments and PEFT; docs/training.md lists them.\n"
       "A run that was interrupted goes on when the same command is given again.\n"
       "example: sedum train recipes/lora.yaml learning_rate=1e-4 data.train=mine.jsonl");
-  return [o] {
-    const TrainConfig config = load_config(*o);
-    Events events;
-    Terminal terminal;
-    if (o->json) {
-      events.listen([](const Event& e) {
-        nlohmann::ordered_json line{{"event", e.kind}};
-        line.update(nlohmann::ordered_json(e.data));
-        print_json(line);
-      });
-    } else {
-      events.listen([&](const Event& e) { terminal.hear(e); });
-    }
-    const Plan forecast = plan(config);
-    const TrainResult result = train(config, events);
-    terminal.finish();
-    const std::string where = config.output_dir + (config.finetuning_type == "full" ? "/model" : "/adapter");
-    if (o->json)
-      return print_json({{"event", "result"},
-                         {"path", where},
-                         {"forecast_bytes", forecast.anonymous_bytes},
-                         {"peak_bytes", result.peak_bytes}});
-    fmt::print("memory: {} forecast, {} used\nresult: {}\n", format_bytes(forecast.anonymous_bytes),
-               format_bytes(result.peak_bytes), where);
-  };
+  return [o] { run_training(load_config(*o), *o); };
 }
 
 SEDUM_COMMAND(plan) {

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include <nlohmann/json.hpp>
 #include <yaml-cpp/yaml.h>
@@ -32,8 +33,6 @@ std::map<std::string, Key> keys_of(TrainConfig& c) {
       {"gradient_accumulation_steps", plain(c.gradient_accumulation_steps)},
       {"num_train_epochs", plain(c.num_train_epochs)},
       {"max_steps", plain(c.max_steps)},
-      {"compute", choice<Compute>(c.compute, "compute",
-                                  {{"bf16", Compute::kBF16}, {"f32", Compute::kF32}, {"int8", Compute::kInt8}})},
       {"gradient_checkpointing", plain(c.gradient_checkpointing)},
       {"seed", plain(c.seed)},
       {"threads", plain(c.threads)},
@@ -144,13 +143,15 @@ TrainConfig read_train_config(const std::filesystem::path& path, const std::vect
 }
 
 std::string TrainConfig::canonical() const {
+  static const std::set<std::string> free_to_change = {
+      "threads",        "overwrite_output_dir", "save_total_limit",  "save_steps",
+      "logging_steps",  "output_dir",           "success_gate",      "debug_nan",
+      "sample_prompts", "sample_steps",         "sample_max_tokens", "sample_temperature"};
   TrainConfig copy = *this;
   Json document;
   for (const auto& [name, key] : keys_of(copy))
     // What may change between an interrupted run and its continuation without changing a number.
-    if (name != "threads" && name != "overwrite_output_dir" && name != "save_total_limit" && name != "save_steps" &&
-        name != "logging_steps" && name != "output_dir")
-      document[name] = key.write();
+    if (!free_to_change.contains(name)) document[name] = key.write();
   return document.dump();
 }
 

@@ -58,16 +58,34 @@ struct TrainConfig {
   int64_t warmup_steps = 0;  // above 0: instead of the ratio
   SchedulerOptions lr_scheduler_kwargs;
 
+  float max_grad_value = 0;                             // 0: no clipping by value; before that by norm
+  double skip_update_lossz = 0, skip_update_gradz = 0;  // z-scores above which a step is left out; 0: none is
+  bool load_best_model_at_end = false;
+  std::string metric_for_best_model = "eval_loss";
+  std::optional<bool> greater_is_better;  // not given: not for losses and perplexities
+  int early_stopping_patience = 0;        // 0: no early stopping
+  double early_stopping_threshold = 0;
+  bool success_gate = true;  // a run that ended without having learnt is a failure
+  bool debug_nan = false;    // every operator's result is looked at
+
   LoraConfig lora;  // r, lora_alpha, target_modules …
 
   Compute compute = Compute::kBF16;
+  bool pure_bf16 = false;  // parameters and states in bf16, rounded stochastically: no f32 masters
   bool gradient_checkpointing = true;
   uint64_t seed = 42;
   int threads = 0;
 
   int64_t logging_steps = 1, save_steps = 0, eval_steps = 0;  // 0: at the end only
   int save_total_limit = 2;
+  std::vector<std::string> sample_prompts;  // continued during the run
+  int64_t sample_steps = 0;                 // 0: at the end only
+  int sample_max_tokens = 64;
+  float sample_temperature = 0;       // greedy
   bool overwrite_output_dir = false;  // false: a run that was interrupted goes on
+
+  bool picks_best() const { return load_best_model_at_end || early_stopping_patience > 0; }
+  bool best_is_greater() const;
 
   // The same configuration again as one JSON text: part of run.json, and what a resumed run must agree with.
   std::string canonical() const;
@@ -78,6 +96,7 @@ struct TrainConfig {
 
 // What make_optimizer is told. And the learning rates of a run of `total` steps. A warm-up given as a ratio is rounded up, as transformers does.
 OptimizerOptions optimizer_options(const TrainConfig& config);
+OptimizerKind parse_optimizer(const std::string& name);  // as `optim` has it; Error for another
 Schedule schedule_of(const TrainConfig& config, int64_t total);
 
 TrainConfig parse_train_config(const std::string& yaml, const std::vector<std::string>& overrides,

@@ -1,4 +1,4 @@
-// Keys of the optimizer and its schedule.
+// Keys of the optimizer, its schedule, the numbers' precision and a run's stability.
 
 #include <cmath>
 
@@ -6,6 +6,18 @@
 
 namespace sedum {
 namespace {
+
+const std::vector<std::pair<std::string, OptimizerKind>> kOptimizers = {
+    {"adamw", OptimizerKind::kAdamW},
+    {"adamw_torch", OptimizerKind::kAdamW},
+    {"adamw_torch_fused", OptimizerKind::kAdamW},
+    {"adamw_8bit", OptimizerKind::kAdamW8Bit},
+    {"adamw_bnb_8bit", OptimizerKind::kAdamW8Bit},
+    {"adam", OptimizerKind::kAdam},
+    {"sgd", OptimizerKind::kSgd},
+    {"adafactor", OptimizerKind::kAdafactor},
+    {"muon", OptimizerKind::kMuon},
+};
 
 Key ramp(RampType& value, const char* key) {
   return choice<RampType>(
@@ -43,6 +55,27 @@ std::map<std::string, Key> schedule_keys(TrainConfig& c) {
   };
 }
 
+// Stability, and what a run shows of itself.
+std::map<std::string, Key> stability_keys(TrainConfig& c) {
+  return {
+      {"max_grad_norm", plain(c.max_grad_norm)},
+      {"max_grad_value", plain(c.max_grad_value)},
+      {"skip_update_lossz", plain(c.skip_update_lossz)},
+      {"skip_update_gradz", plain(c.skip_update_gradz)},
+      {"load_best_model_at_end", plain(c.load_best_model_at_end)},
+      {"metric_for_best_model", plain(c.metric_for_best_model)},
+      {"greater_is_better", optional(c.greater_is_better)},
+      {"early_stopping_patience", plain(c.early_stopping_patience)},
+      {"early_stopping_threshold", plain(c.early_stopping_threshold)},
+      {"success_gate", plain(c.success_gate)},
+      {"debug_nan", plain(c.debug_nan)},
+      {"sample_prompts", list(c.sample_prompts)},
+      {"sample_steps", plain(c.sample_steps)},
+      {"sample_max_tokens", plain(c.sample_max_tokens)},
+      {"sample_temperature", plain(c.sample_temperature)},
+  };
+}
+
 class Requirements {
  public:
   explicit Requirements(const std::string& where) : where_(where) {}
@@ -76,20 +109,27 @@ void check_schedule(const TrainConfig& c, const Requirements& require) {
           "lr_scheduler_kwargs.num_cycles cannot be negative");
 }
 
+void check_stability(const TrainConfig& c, const Requirements& require) {
+  require(c.max_grad_norm >= 0 && c.max_grad_value >= 0, "max_grad_norm and max_grad_value cannot be negative");
+  require(c.skip_update_lossz >= 0 && c.skip_update_gradz >= 0,
+          "skip_update_lossz and skip_update_gradz cannot be negative");
+  require(c.sample_steps >= 0 && c.sample_max_tokens > 0 && c.sample_temperature >= 0,
+          "sample_steps and sample_temperature cannot be negative, sample_max_tokens must be above 0");
+  require(c.early_stopping_patience >= 0 && c.early_stopping_threshold >= 0,
+          "early_stopping_patience and early_stopping_threshold cannot be negative");
+  require(!c.picks_best() || (c.eval_steps > 0 && (!c.eval_files.empty() || c.eval_fraction > 0)),
+          "the best model is chosen by evaluations, and there are none",
+          "set eval_steps and data: {eval: [file.jsonl]}");
+}
+
 }  // namespace
 
 std::map<std::string, Key> optimizer_keys(TrainConfig& c) {
   std::map<std::string, Key> keys = {
-      {"optim", choice<OptimizerKind>(c.optim, "optim",
-                                      {{"adamw", OptimizerKind::kAdamW},
-                                       {"adamw_torch", OptimizerKind::kAdamW},
-                                       {"adamw_torch_fused", OptimizerKind::kAdamW},
-                                       {"adamw_8bit", OptimizerKind::kAdamW8Bit},
-                                       {"adamw_bnb_8bit", OptimizerKind::kAdamW8Bit},
-                                       {"adam", OptimizerKind::kAdam},
-                                       {"sgd", OptimizerKind::kSgd},
-                                       {"adafactor", OptimizerKind::kAdafactor},
-                                       {"muon", OptimizerKind::kMuon}})},
+      {"optim", choice<OptimizerKind>(c.optim, "optim", kOptimizers)},
+      {"compute", choice<Compute>(c.compute, "compute",
+                                  {{"bf16", Compute::kBF16}, {"f32", Compute::kF32}, {"int8", Compute::kInt8}})},
+      {"pure_bf16", plain(c.pure_bf16)},
       {"momentum", optional(c.momentum)},
       {"nesterov", optional(c.nesterov)},
       {"ns_steps", plain(c.ns_steps)},
@@ -97,20 +137,21 @@ std::map<std::string, Key> optimizer_keys(TrainConfig& c) {
                                               {{"match_rms_adamw", MuonAdjustment::kMatchRmsAdamW},
                                                {"original", MuonAdjustment::kOriginal}})},
       {"weight_decay", plain(c.weight_decay)},
-      {"max_grad_norm", plain(c.max_grad_norm)},
       {"adam_beta1", plain(c.adam_beta1)},
       {"adam_beta2", plain(c.adam_beta2)},
       {"adam_epsilon", plain(c.adam_epsilon)},
   };
   keys.merge(schedule_keys(c));
+  keys.merge(stability_keys(c));
   return keys;
 }
 
 void check_optimizer_keys(const TrainConfig& c, const std::string& where) {
   const Requirements require(where);
   check_schedule(c, require);
+  check_stability(c, require);
   require(std::isfinite(c.adam_epsilon) && c.adam_epsilon > 0, "adam_epsilon must be above 0");
-  require(c.weight_decay >= 0 && c.max_grad_norm >= 0, "weight_decay and max_grad_norm cannot be negative");
+  require(c.weight_decay >= 0, "weight_decay cannot be negative");
   require(c.adam_beta1 >= 0 && c.adam_beta1 < 1 && c.adam_beta2 >= 0 && c.adam_beta2 < 1,
           "adam_beta1 and adam_beta2 must be at least 0 and below 1");
   const bool has_momentum = c.optim == OptimizerKind::kSgd || c.optim == OptimizerKind::kMuon;
@@ -119,7 +160,20 @@ void check_optimizer_keys(const TrainConfig& c, const std::string& where) {
   require(c.momentum.value_or(0) >= 0 && c.momentum.value_or(0) < 1, "momentum must be at least 0 and below 1");
   require(c.optim != OptimizerKind::kSgd || !c.nesterov.value_or(false) || c.momentum.value_or(0) > 0,
           "nesterov needs a momentum", "set momentum: 0.9");
+  require(!c.pure_bf16 || (c.compute == Compute::kBF16 && c.finetuning_type == "full"),
+          "pure_bf16 needs compute: bf16 and finetuning_type: full", "an adapter's parameters are f32 and few");
   require(c.ns_steps >= 1 && c.ns_steps < 100, "ns_steps must be between 1 and 99");
+}
+
+bool TrainConfig::best_is_greater() const {
+  const std::string& name = metric_for_best_model;
+  return greater_is_better.value_or(!name.ends_with("loss") && !name.ends_with("perplexity"));
+}
+
+OptimizerKind parse_optimizer(const std::string& name) {
+  OptimizerKind kind = OptimizerKind::kAdamW;
+  choice<OptimizerKind>(kind, "optim", kOptimizers).read(YAML::Node(name));
+  return kind;
 }
 
 OptimizerOptions optimizer_options(const TrainConfig& c) {
@@ -134,7 +188,7 @@ OptimizerOptions optimizer_options(const TrainConfig& c) {
           .muon_nesterov = c.nesterov.value_or(true),
           .muon_steps = c.ns_steps,
           .muon_adjustment = c.adjust_lr_fn,
-          .state_dtype = DType::kF32};
+          .state_dtype = c.pure_bf16 ? DType::kBF16 : DType::kF32};
 }
 
 Schedule schedule_of(const TrainConfig& c, int64_t total) {

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/arena.h"
 #include "base/file.h"
 #include "compute/kernels/isa.h"
 #include "formats/tensorboard.h"
@@ -37,6 +38,13 @@ RunLog::RunLog(const fs::path& run, int64_t resumed_step, Events& events)
   const fs::path path = run_ / "metrics.jsonl";
   const std::string before = fs::exists(path) ? read_file(path) : "";
   write_file(path, resumed_step > 0 ? kept_lines(before, resumed_step, eval_loss_before_, evaluated_) : "");
+  const fs::path samples = run_ / "samples.jsonl";
+  if (fs::exists(samples)) {
+    double ignored_loss;
+    int64_t ignored_step = 0;
+    const std::string text = read_file(samples);
+    write_file(samples, resumed_step > 0 ? kept_lines(text, resumed_step, ignored_loss, ignored_step) : "");
+  }
   board_ = std::make_unique<TensorboardWriter>(run_, resumed_step);
 }
 
@@ -78,13 +86,14 @@ void RunLog::step(const StepReport& r) {
     entry[name] = value;
     board_->scalar("train/" + name, value, r.step);
   }
+  if (!r.skipped.empty()) entry["skipped"] = r.skipped;
   metrics(entry.dump());
   board_->scalar("train/loss", r.loss, r.step);
   board_->scalar("train/grad_norm", r.grad_norm, r.step);
   board_->scalar("train/learning_rate", r.learning_rate, r.step);
   board_->scalar("train/tokens_per_second", double(r.tokens) / r.seconds, r.step);
   Json event = entry;
-  event["total"] = r.total;
+  event["total"] = r.total, event["seconds"] = r.seconds, event["memory_bytes"] = memory_use().anonymous;
   events_.emit("step", event);
 }
 
@@ -100,6 +109,13 @@ void RunLog::evaluated(int64_t step, double loss, const Metrics& figures) {
   events_.emit("eval", entry);
 }
 
+void RunLog::sampled(int64_t step, const std::string& prompt, const std::string& text) {
+  const Json entry{{"step", step}, {"prompt", prompt}, {"text", text}};
+  append_line(run_ / "samples.jsonl", entry.dump());
+  board_->text("samples", "**" + prompt + "**\n\n" + text, step);
+  events_.emit("sample", entry);
+}
+
 void RunLog::saved(int64_t step) { events_.emit("save", {{"step", step}}); }
 
 void RunLog::finish(const TrainResult& result) {
@@ -107,6 +123,8 @@ void RunLog::finish(const TrainResult& result) {
   Json summary{{"steps", result.steps}, {"final_loss", result.final_loss}, {"peak_bytes", result.peak_bytes}};
   if (std::isfinite(result.eval_loss_before)) summary["eval_loss_before"] = result.eval_loss_before;
   if (std::isfinite(result.eval_loss_after)) summary["eval_loss_after"] = result.eval_loss_after;
+  if (result.best_step > 0) summary["best_step"] = result.best_step;
+  if (!result.failures.empty()) summary["failures"] = result.failures;
   lineage["result"] = summary;
   write_file(run_ / "run.json", lineage.dump(2) + "\n");
   events_.emit("end", summary);

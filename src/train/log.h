@@ -2,6 +2,7 @@
 // What a run writes down about itself: metrics.jsonl, TensorBoard events, run.json; and what it tells its listeners.
 
 #include <memory>
+#include <string>
 
 #include "base/events.h"
 #include "train/objective.h"
@@ -18,8 +19,9 @@ struct StepReport {
   int64_t tokens;  // of this step
   uint64_t tokens_seen;
   double seconds;
-  double waited = 0;     // seconds of these in which the loop had no batch
-  Metrics figures = {};  // of the stage
+  double waited = 0;         // seconds of these in which the loop had no batch
+  Metrics figures = {};      // of the stage
+  std::string skipped = {};  // why the update was left out; "": it was made
 };
 
 class RunLog {
@@ -30,6 +32,7 @@ class RunLog {
   void start(const TrainConfig& config, const TrainableModel& trained, const TrainData& data, int64_t resumed_step);
   void step(const StepReport& report);
   void evaluated(int64_t step, double loss, const Metrics& figures = {});
+  void sampled(int64_t step, const std::string& prompt, const std::string& text);
   void saved(int64_t step);
   void finish(const TrainResult& result);
   double eval_loss_before() const {

@@ -62,7 +62,7 @@ Plan plan(const TrainConfig& config) {
   const uint64_t parameters = bytes_of(t.parameters), rest = whole_pages(shapes.peak_bytes()) - weights - states;
   // What building and reading took for good: threads, rows put in order, tokenizer, samples.
   const uint64_t reading = memory_use().anonymous - std::min(before, memory_use().anonymous);
-  result.memory = {{"trainable parameters (f32)", parameters},
+  result.memory = {{config.pure_bf16 ? "trainable parameters (bf16)" : "trainable parameters (f32)", parameters},
                    {"frozen weights that are not read in place", weights - parameters},
                    {"states of the optimizer", states},
                    {"gradients and activations", rest},
@@ -77,7 +77,8 @@ Plan plan(const TrainConfig& config) {
   // 6N for what is trained and multiplied; 4N where weights are frozen (no dW). Recomputation adds another forward, 2N.
   const ModelConfig& c = t.checkpoint.config();
   const double n = double(c.parameter_count()) - (c.tie_word_embeddings ? 0 : double(c.vocab_size * c.hidden_size));
-  const double per_token = (config.finetuning_type == "full" ? 6 : 4) * n + (config.gradient_checkpointing ? 2 * n : 0);
+  result.flops_per_token = (config.finetuning_type == "full" ? 6 : 4) * n;
+  const double per_token = result.flops_per_token + (config.gradient_checkpointing ? 2 * n : 0);
   result.flops = per_token * double(data.train->tokens()) * double(result.steps) /
                  double(std::max<int64_t>(1, data.train->steps_per_epoch()));
   return result;

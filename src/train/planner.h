@@ -19,6 +19,7 @@ struct Plan {
   uint64_t disk_bytes = 0;       // checkpoints and result
   int64_t steps = 0, tokens_per_epoch = 0, longest_step = 0;  // tokens of the largest micro-batch
   double flops = 0;                                           // of the whole run: products forward and backward
+  double flops_per_token = 0;  // without what is computed again: what a share of the peak is of
 };
 Plan plan(const TrainConfig& config);
 

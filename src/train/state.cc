@@ -64,6 +64,9 @@ void save_state(const fs::path& folder, const RunState& state, const Optimizer& 
                                         {"step", state.step},
                                         {"world_size", state.world_size},
                                         {"tokens", state.tokens},
+                                        {"losses", state.losses.to_json()},
+                                        {"gradient_norms", state.gradient_norms.to_json()},
+                                        {"best", state.best.to_json()},
                                         {"config", state.config}};
   write_file(unfinished / "state.json", document.dump(2) + "\n");
   fs::remove_all(folder);
@@ -87,8 +90,11 @@ std::optional<RunState> load_latest(const fs::path& run, Optimizer& optimizer, c
     throw damaged("version " + document["version"].dump() + ", this program reads " + std::to_string(kVersion));
   RunState state;
   try {
-    state = {document["step"].get<int64_t>(), document.value("world_size", 1), document["config"].get<std::string>(),
-             document.value("tokens", uint64_t{0})};
+    document["step"].get_to(state.step), document["config"].get_to(state.config);
+    state.world_size = document.value("world_size", 1), state.tokens = document.value("tokens", uint64_t{0});
+    if (document.contains("losses")) state.losses.from_json(document["losses"]);
+    if (document.contains("gradient_norms")) state.gradient_norms.from_json(document["gradient_norms"]);
+    if (document.contains("best")) state.best.from_json(document["best"]);
   } catch (const nlohmann::json::exception&) {
     throw damaged("a value has the wrong type");
   }
@@ -101,9 +107,15 @@ std::optional<RunState> load_latest(const fs::path& run, Optimizer& optimizer, c
   return state;
 }
 
-void rotate(const fs::path& run, int keep) {
+void load_parameters(const fs::path& run, int64_t step, const std::vector<Variable>& parameters) {
+  const SafetensorsFile file(run / (kPrefix + std::to_string(step)) / "state.safetensors");
+  for (const Variable& p : parameters) load_tensor(file, "parameter." + p.name(), p.value());
+}
+
+void rotate(const fs::path& run, int keep, int64_t kept) {
   const auto all = checkpoints(run);
-  for (size_t i = 0; i + size_t(keep) < all.size(); ++i) fs::remove_all(all[i].second);
+  for (size_t i = 0; i + size_t(keep) < all.size(); ++i)
+    if (all[i].first != kept) fs::remove_all(all[i].second);
   for (const auto& entry : fs::directory_iterator(run))
     if (entry.path().filename().string().ends_with(kUnfinished)) fs::remove_all(entry.path());
 }

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "train/optim/optimizer.h"
+#include "train/stability.h"
 
 namespace sedum {
 
@@ -20,13 +21,17 @@ struct RunState {
   int world_size = 1;
   std::string config;   // TrainConfig::canonical()
   uint64_t tokens = 0;  // seen so far
+  OutlierDetector losses = {}, gradient_norms = {};
+  BestMetric best = {};
 };
 
 void save_state(const std::filesystem::path& folder, const RunState& state, const Optimizer& optimizer);
 // The newest checkpoint that is complete, loaded into the optimizer's parameters and states; none: nothing changes. Error when it belongs to
 // another configuration.
 std::optional<RunState> load_latest(const std::filesystem::path& run, Optimizer& optimizer, const std::string& config);
-// Deletes all but the newest `keep` checkpoints, and what an interrupted save left.
-void rotate(const std::filesystem::path& run, int keep);
+// The parameters alone, of the checkpoint of one step.
+void load_parameters(const std::filesystem::path& run, int64_t step, const std::vector<Variable>& parameters);
+// Deletes all but the newest `keep` checkpoints and that of the step `kept`, and what an interrupted save left.
+void rotate(const std::filesystem::path& run, int keep, int64_t kept = -1);
 
 }  // namespace sedum

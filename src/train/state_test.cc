@@ -1,6 +1,7 @@
 #include "train/state.h"
 
 #include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
 
 #include "base/file.h"
 #include "model/model_testing.h"
@@ -99,6 +100,32 @@ TEST_F(State, RotateKeepsTheNewest) {
   EXPECT_FALSE(fs::exists(run_ / "checkpoint-2"));
   EXPECT_TRUE(fs::exists(run_ / "checkpoint-4") && fs::exists(run_ / "checkpoint-10"));
   EXPECT_FALSE(fs::exists(run_ / "checkpoint-12.unfinished"));
+}
+
+TEST_F(State, TheBestIsKept) {
+  const auto made = optimizer(1);
+  for (const int64_t step : {2, 4, 10}) save(step, *made);
+  rotate(run_.path(), 1, 2);
+  EXPECT_TRUE(fs::exists(run_ / "checkpoint-2") && fs::exists(run_ / "checkpoint-10"));
+  EXPECT_FALSE(fs::exists(run_ / "checkpoint-4"));
+  const auto other = optimizer(5);
+  load_parameters(run_.path(), 2, other->parameters());
+  EXPECT_EQ(other->parameters()[0].value().data<float>()[7], made->parameters()[0].value().data<float>()[7]);
+  EXPECT_NE(everything(*other), everything(*made));
+}
+
+TEST_F(State, WhatTheRunRemembersIsPartOfIt) {
+  const auto made = optimizer(1);
+  RunState state{.step = 3, .config = "c"};
+  for (int i = 0; i < 200; ++i) state.losses.update(1.0 / (i + 1)), state.gradient_norms.update(i);
+  state.best.update(2, 0.1, false, 0), state.best.update(3, 0.2, false, 0);
+  save_state(run_ / "checkpoint-3", state, *made);
+  auto loaded = load_latest(run_.path(), *made, "c");
+  ASSERT_TRUE(loaded);
+  EXPECT_EQ(loaded->losses.to_json(), state.losses.to_json());
+  EXPECT_EQ(loaded->losses.update(7), state.losses.update(7));
+  EXPECT_EQ(loaded->best.value, 0.1);
+  EXPECT_EQ(loaded->best.without_progress, 1);
 }
 
 TEST_F(State, WhatDoesNotFitIsRefused) {

@@ -1,11 +1,15 @@
 #pragma once
 // A training run from its configuration to its result.
 //
-//   Events events;                       // "start", "step", "eval", "save", "end": the terminal, metrics.jsonl and TensorBoard listen
+//   Events events;                       // "start", "step", "eval", "sample", "save", "end": the terminal, metrics.jsonl and TensorBoard listen
 //   TrainResult result = train(config, events);
 //
-// output_dir receives metrics.jsonl, TensorBoard events, checkpoint-N/, run.json and the result: adapter/ or model/. A run that was killed
+// output_dir receives metrics.jsonl, samples.jsonl, TensorBoard events, checkpoint-N/, run.json and the result: adapter/ or model/. A run that was killed
 // goes on from its newest checkpoint when it is started again, with the same numbers to the bit.
+
+#include <functional>
+#include <string>
+#include <vector>
 
 #include "base/events.h"
 #include "data/loader.h"
@@ -16,9 +20,17 @@ namespace sedum {
 struct TrainResult {
   int64_t steps = 0;
   double final_loss = 0, eval_loss_before = 0, eval_loss_after = 0;  // eval: nan without evaluation data
-  uint64_t forecast_bytes = 0, peak_bytes = 0;                       // anonymous memory
+  uint64_t peak_bytes = 0;                                           // anonymous memory
+  int64_t best_step = 0;                   // whose parameters the result has, if it is not the last
+  std::vector<std::string> failures = {};  // why the run, though it came to its end, is no success (success_gate)
 };
-TrainResult train(const TrainConfig& config, Events& events);
+
+// What a run takes from rooms above this one. sample_text: how the model at hand continues a prompt (sample_prompts); the context is the
+// run's own, without a tape.
+struct TrainHooks {
+  std::function<std::string(const Context&, const TrainableModel&, const std::string& prompt)> sample_text = nullptr;
+};
+TrainResult train(const TrainConfig& config, Events& events, const TrainHooks& hooks = {});
 
 // The rows that a run trains and evaluates on, as token ids.
 struct TrainData {

@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "model/model_testing.h"
+#include "train/diagnosis.h"
+#include "train/gate.h"
 #include "train/log.h"
 #include "train/planner.h"
 
@@ -198,11 +200,180 @@ TEST_F(Run, TheLogForgetsWhatWillBeDoneAgain) {
   EXPECT_EQ(log.eval_loss_before(), 2.5);
 }
 
-TEST_F(Run, ALossThatIsNoNumberEndsIt) {
+TEST_F(Run, ALossThatIsNoNumberEndsItAndIsTracedBack) {
   config_.learning_rate = 1e30f, config_.max_grad_norm = 0, config_.max_steps = 20,
   config_.lr_scheduler_type = Scheduler::kConstant;
-  EXPECT_THAT(problem_of([&] { train(config_, events_); }), HasSubstr("lower learning_rate"));
+  const std::string problem = problem_of([&] { train(config_, events_); });
+  EXPECT_THAT(problem, HasSubstr("lower learning_rate"));
+  EXPECT_THAT(problem, HasSubstr("step 2: the loss is"));
+  EXPECT_THAT(problem, HasSubstr("row"));
   EXPECT_FALSE(std::filesystem::exists(folder_ / "run" / "model"));
+}
+
+// One weight is made infinite: the operator of that layer is named, and the row of the token.
+TEST_F(Run, ANumberThatIsNoneIsNamedWithLayerAndRow) {
+  Runtime runtime(1);
+  const TrainableModel t = build_trainable(config_, runtime, runtime.arena);
+  const TrainData data = load_train_data(config_, t.checkpoint);
+  Context ctx = runtime.context(Compute::kF32);
+  const auto objective = make_objective(config_, t, data, runtime, runtime.arena);
+  for (Variable p : t.parameters)
+    if (p.name() == "model.layers.1.mlp.up_proj.weight") {
+      p.value().data<float>()[3] = INFINITY;
+      EXPECT_THAT(diagnose(ctx, config_, t, *data.train, *objective, 0),
+                  HasSubstr("the parameter model.layers.1.mlp.up_proj.weight"));
+      std::fill_n(p.value().data<float>(), 40, 3e38f);  // numbers themselves, but not their products
+    }
+  const std::string found = diagnose(ctx, config_, t, *data.train, *objective, 0);
+  EXPECT_THAT(found, HasSubstr("linear of model.layers.1.mlp.up_proj.weight gave"));
+  EXPECT_THAT(found, HasSubstr("in the training row "));
+}
+
+TEST_F(Run, EveryResultIsLookedAtWhenAsked) {
+  config_.debug_nan = true;
+  train(config_, events_);  // nothing to be found
+  config_.overwrite_output_dir = true, config_.learning_rate = 1e30f, config_.max_grad_norm = 0;
+  EXPECT_THAT(problem_of([&] { train(config_, events_); }), HasSubstr(" gave "));
+}
+
+TEST_F(Run, StopsEarlyAndKeepsTheBest) {
+  config_.eval_files = config_.train_files, config_.eval_steps = 2, config_.max_steps = 40;
+  config_.learning_rate = 1e-2f, config_.lr_scheduler_type = Scheduler::kConstant;
+  config_.early_stopping_patience = 2, config_.early_stopping_threshold = 100;  // nothing is ever enough
+  config_.load_best_model_at_end = true, config_.save_total_limit = 1;
+  const TrainResult result = train(config_, events_);
+  EXPECT_EQ(result.steps, 6);  // the first evaluation sets the mark, two later ones do not pass it
+  const auto lines = metrics();
+  double best = 1e9;
+  for (const json& line : lines)
+    if (line.contains("eval_loss") && line["step"] > 0) best = std::min(best, line["eval_loss"].get<double>());
+  EXPECT_NEAR(result.eval_loss_after, best, 1e-9);
+  EXPECT_EQ(train(config_, events_).steps, 6);  // again: stopped is stopped
+  EXPECT_EQ(metrics(), lines);
+}
+
+TEST_F(Run, TheBestIsNotTheLast) {
+  config_.eval_files = config_.train_files, config_.eval_steps = 1, config_.max_steps = 6;
+  config_.lr_scheduler_type = Scheduler::kConstant, config_.load_best_model_at_end = true;
+  config_.metric_for_best_model = "loss", config_.greater_is_better = true;  // the worst, that is
+  const TrainResult result = train(config_, events_);
+  EXPECT_EQ(result.best_step, 1);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / "checkpoint-1"));
+  Runtime runtime(1);
+  TrainConfig written = config_;
+  written.model_name_or_path = (folder_ / "run" / "model").string();
+  const TrainableModel t = build_trainable(written, runtime, runtime.arena);
+  Context ctx = runtime.context(Compute::kF32);
+  const TrainData data = load_train_data(written, t.checkpoint);
+  EXPECT_NEAR(evaluate_loss(ctx, *t.model, data.eval), metrics()[2]["eval_loss"].get<double>(), 1e-6);
+  config_.overwrite_output_dir = true, config_.metric_for_best_model = "accuracy";
+  EXPECT_THAT(problem_of([&] { train(config_, events_); }), HasSubstr("evaluations have no accuracy"));
+}
+
+TEST_F(Run, OutliersAreLeftOut) {
+  // Nothing is learnt: by this threshold every loss above the mean of the last 128 is an outlier.
+  config_.max_steps = 140, config_.skip_update_lossz = 1e-9, config_.learning_rate = 1e-9f;
+  train(config_, events_);
+  int skipped = 0;
+  for (const json& line : metrics()) {
+    if (!line.contains("skipped")) continue;
+    ++skipped;
+    EXPECT_GT(line["step"].get<int>(), 128);
+    EXPECT_THAT(line["skipped"].get<std::string>(), HasSubstr("deviations"));
+  }
+  EXPECT_TRUE(skipped > 0 && skipped < 12) << skipped;
+}
+
+TEST_F(Run, AFailureIsOne) {
+  TrainResult result{.eval_loss_after = std::nan("")};
+  config_.finetuning_type = "lora";
+  EXPECT_TRUE(failures(config_, 320, result, {9, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, true).empty());
+  EXPECT_THAT(failures(config_, 320, result, {6, 6}, true), ::testing::ElementsAre(HasSubstr("ln(vocabulary) = 5.77")));
+  EXPECT_THAT(failures(config_, 320, result, {1}, false), ::testing::ElementsAre("the adapter never changed"));
+  EXPECT_TRUE(failures(config_, 320, result, {}, false).empty());  // nothing was left to do
+  result.eval_loss_after = 6;
+  EXPECT_EQ(failures(config_, 320, result, {1}, true).size(), 1u);
+}
+
+// Every optimizer and every precision: a run that was torn off in the middle ends with the same bits as one that was not.
+TEST_F(Run, ResumesToTheSameBits) {
+  const TrainConfig plain = config_;
+  std::vector<TrainConfig> cases;
+  for (const OptimizerKind optim : {OptimizerKind::kAdamW, OptimizerKind::kAdamW8Bit, OptimizerKind::kAdam,
+                                    OptimizerKind::kSgd, OptimizerKind::kAdafactor, OptimizerKind::kMuon}) {
+    TrainConfig c = plain;
+    c.optim = optim;
+    if (optim == OptimizerKind::kSgd) c.momentum = 0.9f;
+    cases.push_back(c);
+    c.compute = Compute::kBF16, c.pure_bf16 = true;
+    cases.push_back(c);
+  }
+  for (const Compute compute : {Compute::kBF16}) {
+    TrainConfig c = plain;
+    c.compute = compute;
+    cases.push_back(c);
+    c.finetuning_type = "lora";
+    cases.push_back(c);
+  }
+  for (TrainConfig c : cases) {
+    SCOPED_TRACE(c.canonical());
+    c.max_steps = 6, c.save_steps = 2, c.save_total_limit = 9, c.weight_decay = 0.1f, c.skip_update_gradz = 3;
+    c.gradient_accumulation_steps = 2, c.gradient_checkpointing = false;
+    c.output_dir = (folder_ / "whole").string(), c.overwrite_output_dir = true;
+    train(c, events_);
+    c.output_dir = (folder_ / "torn").string();
+    Events tearing;
+    tearing.listen([](const Event& e) {
+      if (e.kind == "step" && e.data["step"] == 5) throw Error("torn off");
+    });
+    EXPECT_EQ(problem_of([&] { train(c, tearing); }), "torn off");
+    c.overwrite_output_dir = false;
+    train(c, events_);
+    const auto state = [&](const char* run) { return read_file(folder_ / run / "checkpoint-6" / "state.safetensors"); };
+    EXPECT_TRUE(state("whole") == state("torn"));
+    EXPECT_FALSE(state("whole") == read_file(folder_ / "whole" / "checkpoint-4" / "state.safetensors"));
+    EXPECT_EQ(read_file(folder_ / "whole" / "checkpoint-6" / "state.json"),
+              read_file(folder_ / "torn" / "checkpoint-6" / "state.json"));
+  }
+}
+
+TEST_F(Run, PureBf16LearnsAndHasNoF32Matrices) {
+  config_.compute = Compute::kBF16, config_.pure_bf16 = true, config_.max_steps = 30, config_.learning_rate = 1e-2f;
+  config_.eval_files = config_.train_files;
+  const TrainResult result = train(config_, events_);
+  EXPECT_LT(result.eval_loss_after, 0.5 * result.eval_loss_before);
+  Runtime runtime(1);
+  for (const Variable& p : build_trainable(config_, runtime, runtime.arena).parameters)
+    EXPECT_EQ(p.dtype(), p.shape().rank() == 2 ? DType::kBF16 : DType::kF32) << p.name();
+  const Plan pure = plan(config_);
+  config_.pure_bf16 = false;
+  const Plan mixed = plan(config_);
+  EXPECT_LT(double(pure.memory[0].bytes), 0.52 * double(mixed.memory[0].bytes));
+  EXPECT_LT(double(pure.memory[2].bytes), 0.55 * double(mixed.memory[2].bytes));
+  // What it wrote is a model that others read.
+  config_.model_name_or_path = (folder_ / "run" / "model").string(), config_.pure_bf16 = true;
+  EXPECT_EQ(build_trainable(config_, runtime, runtime.arena).checkpoint.tensor("model.embed_tokens.weight").dtype(),
+            DType::kBF16);
+}
+
+TEST_F(Run, SamplesAreMadeAndWrittenDown) {
+  config_.sample_prompts = {"a", "b"}, config_.sample_steps = 2, config_.max_steps = 5;
+  std::vector<std::string> heard;
+  events_.listen([&](const Event& e) {
+    if (e.kind == "sample") heard.push_back(e.data["step"].dump() + e.data["text"].get<std::string>());
+  });
+  TrainHooks hooks;
+  hooks.sample_text = [](const Context& ctx, const TrainableModel& trained, const std::string& prompt) {
+    EXPECT_EQ(ctx.tape, nullptr);
+    EXPECT_GT(trained.trainable_count(), 0);
+    return "after " + prompt;
+  };
+  train(config_, events_, hooks);
+  EXPECT_EQ(heard, (std::vector<std::string>{"2after a", "2after b", "4after a", "4after b", "5after a", "5after b"}));
+  const std::string written = read_file(folder_ / "run" / "samples.jsonl");
+  EXPECT_EQ(std::count(written.begin(), written.end(), '\n'), 6);
+  train(config_, events_, hooks);  // a run that is at its end has sampled already
+  EXPECT_EQ(read_file(folder_ / "run" / "samples.jsonl"), written);
 }
 
 TEST_F(Run, PlanAddsUpAndKnowsTheParts) {

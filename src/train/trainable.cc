@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "model/checkpoint/export.h"
 #include "model/checkpoint/nf4_factory.h"
+#include "train/bf16_factory.h"
 
 namespace sedum {
 
@@ -34,16 +35,20 @@ TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Aren
   TrainableModel t{
       .checkpoint = open_checkpoint(config), .model = nullptr, .parameters = {}, .lora = {}, .packed_bytes = 0};
   const ModelConfig sizes = model_config(config, t.checkpoint);
+  const auto build_all = [&](auto& factory) {  // every weight a parameter
+    Bf16Factory narrow(factory, runtime.pool, arena);
+    t.model = config.pure_bf16 ? build_model(sizes, narrow) : build_model(sizes, factory);
+    t.parameters = config.pure_bf16 ? narrow.parameters() : factory.parameters();
+  };
   if (config.from_scratch()) {
-    RandomFactory factory(runtime.pool, arena, config.seed, false, DType::kF32, Pack::kNone, sizes.initializer_range);
-    t.model = build_model(sizes, factory);
-    t.parameters = factory.parameters();
+    RandomFactory factory(runtime.pool, arena, config.seed, false, config.pure_bf16 ? DType::kBF16 : DType::kF32,
+                          Pack::kNone, sizes.initializer_range);
+    build_all(factory);
     return t;
   }
   if (config.finetuning_type == "full") {
     CheckpointFactory factory(t.checkpoint, CheckpointFactory::Use::kTrainable, runtime.pool, arena);
-    t.model = build_model(sizes, factory);
-    t.parameters = factory.parameters();
+    build_all(factory);
     return t;
   }
   CheckpointFactory stored(t.checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena,

@@ -83,8 +83,8 @@ def write_npy_int32(path, shape, values):
 
 
 def recipe(**keys):
-    """A recipe's text: YAML reads JSON."""
-    return json.dumps({"model_name_or_path": str(TINY), "compute": "f32", **keys}, indent=1, ensure_ascii=False)
+    """A recipe's text: YAML reads JSON. The tiny models are random: after a few steps guessing is still better."""
+    return json.dumps({"model_name_or_path": str(TINY), "compute": "f32", "success_gate": False, **keys}, indent=1, ensure_ascii=False)
 
 
 def environment(**more):

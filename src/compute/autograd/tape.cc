@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "compute/autograd/observe.h"
 #include "compute/kernels/rows.h"
 
 namespace sedum {
@@ -32,7 +33,29 @@ Tensor ones(Context& ctx, const Gradient& slot) {
   return one;
 }
 
+thread_local const Observer* observing = nullptr;
+
+void tell_result(const char* op, const std::vector<std::shared_ptr<Gradient>>& inputs, const Tensor& output) {
+  if (!observing || !*observing) return;
+  static const std::string none;
+  const std::string* name = &none;
+  for (const auto& input : inputs)
+    if (input && input->leaf) name = &input->name;
+  (*observing)({op, false, false, *name, output});
+}
+
+void tell_gradients(const char* op, const std::vector<std::shared_ptr<Gradient>>& inputs) {
+  if (!observing || !*observing) return;
+  for (const auto& input : inputs)
+    if (input && input->value.defined()) (*observing)({op, true, input->leaf, input->name, input->value});
+}
+
 }  // namespace
+
+ScopedObserver::ScopedObserver(Observer observer) : observer_(std::move(observer)), outer_(observing) {
+  observing = &observer_;
+}
+ScopedObserver::~ScopedObserver() { observing = outer_; }
 
 Variable Variable::parameter(Tensor value, std::string name) {
   auto gradient = std::make_shared<Gradient>();
@@ -89,6 +112,7 @@ Variable Tape::add(const char* name, std::initializer_list<const Variable*> inpu
     entry.inputs.push_back(v ? v->slot() : nullptr);
     if (v && v->slot() && v->slot()->leaf && mode_ != Mode::kReplay) ++v->slot()->pending;
   }
+  tell_result(name, entry.inputs, output);
   if (mode_ != Mode::kCount) entries_.push_back(std::move(entry));
   return {std::move(output), std::move(slot)};
 }
@@ -107,6 +131,7 @@ void Tape::backward(Context& ctx, const Variable& result, Tensor seed) {
     if (entry.output->value.defined()) {
       BackwardPass pass(inner, entry.inputs, entry.output->value);
       entry.backward(pass);
+      tell_gradients(entry.name, entry.inputs);
     }
     entry.backward = nullptr;        // what it saved
     entry.output->value = Tensor();  // nobody else needs it

@@ -1,8 +1,12 @@
 #include "compute/autograd/tape.h"
 
+#include <string>
+#include <vector>
+
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "compute/autograd/observe.h"
 #include "compute/ops/elementwise.h"
 
 namespace sedum {
@@ -62,6 +66,25 @@ TEST_F(TapeTest, RecomputationGivesTheSameGradientsAndCountsUses) {
   }
   EXPECT_EQ(expected_w, 3 * 9 * 4);  // d/dw w³x²
   EXPECT_EQ(expected_x, 2 * 27 * 2);
+}
+
+// Results in the order of the forward pass, then gradients in that of the backward pass; inside recomputed parts too.
+TEST_F(TapeTest, ObserversHearOfEveryResultAndGradient) {
+  for (const bool again : {false, true}) {
+    const Variable w = parameter({3}), x = parameter({2});
+    std::vector<std::string> heard;
+    const ScopedObserver watching([&](const Seen& seen) {
+      heard.push_back(std::string(seen.backward ? "<" : ">") + seen.op + " " +
+                      std::to_string(int(seen.values.data<double>()[0])));
+    });
+    const auto body = [&](Context& c, const Variable& in) { return multiply(c, w, in); };
+    tape.backward(ctx, sum(ctx, again ? recompute(ctx, x, body) : body(ctx, x)));
+    if (again)
+      EXPECT_EQ(heard, (std::vector<std::string>{">multiply 6", ">recompute 6", ">sum 6", "<sum 1", ">multiply 6",
+                                                 "<multiply 2", "<multiply 3", "<recompute 3"}));
+    else
+      EXPECT_EQ(heard, (std::vector<std::string>{">multiply 6", ">sum 6", "<sum 1", "<multiply 2", "<multiply 3"}));
+  }
 }
 
 TEST_F(TapeTest, NestedRecomputation) {

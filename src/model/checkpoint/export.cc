@@ -222,11 +222,13 @@ void write_folder(const fs::path& folder, const Checkpoint& like, DType type, co
 void write_folder(const fs::path& folder, const Checkpoint& like, const std::vector<Variable>& parameters) {
   fs::create_directories(folder);
   SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
-  for (const Variable& p : parameters)
-    out.add(p.name(), DType::kF32, sizes(p.shape()),
-            [t = p.value()](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
+  bool narrow = false;
+  for (const Variable& p : parameters) {
+    narrow = narrow || p.dtype() == DType::kBF16;
+    out.add(p.name(), p.dtype(), sizes(p.shape()), [t = p.value()](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
+  }
   out.finish();
-  write_folder_description(folder, like, "float32");
+  write_folder_description(folder, like, narrow ? "bfloat16" : "float32");
 }
 
 }  // namespace sedum
