@@ -7,6 +7,7 @@ namespace sedum::cli {
   X(pull, "fetch a model, verified and resumable")                   \
   X(tokenize, "text to token ids")                                   \
   X(detokenize, "token ids to text")                                 \
+  X(tokenizer, "train a tokenizer of one's own")                     \
   X(template, "a conversation as the model's prompt, exactly")       \
   X(forward, "logits of token ids, as a NumPy file")                 \
   X(generate, "one answer")                                          \

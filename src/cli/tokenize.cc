@@ -7,21 +7,34 @@
 #include "base/file.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/tokenizer_file.h"
+#include "model/checkpoint/gguf_tokenizer.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"
 
 namespace sedum::cli {
 namespace {
 
-// The tokenizer of a model, of a tokenizer.json, or of a vocab.json with merges.txt beside it.
+bool holds_gguf(const std::filesystem::path& path) { return path.extension() == ".gguf"; }
+
+}  // namespace
+
 std::shared_ptr<const Tokenizer> open_tokenizer(const std::string& name) {
   const std::filesystem::path path = find_model(name);
+  const std::string extension = path.extension().string();
   if (path.filename() == "vocab.json")
     return std::make_shared<const Tokenizer>(read_vocab_and_merges(path, path.parent_path() / "merges.txt"));
-  if (path.extension() == ".json") return std::make_shared<const Tokenizer>(read_tokenizer_json(path));
+  if (extension == ".json") return std::make_shared<const Tokenizer>(read_tokenizer_json(path));
+  if (extension == ".model") return std::make_shared<const Tokenizer>(read_sentencepiece(path));
+  if (extension == ".txt") return std::make_shared<const Tokenizer>(read_vocab_txt(path));
+  // A GGUF file may hold a vocabulary and no model.
+  if (holds_gguf(path)) return std::make_shared<const Tokenizer>(read_gguf_tokenizer(GgufFile(path)));
+  // A folder may hold a tokenizer and no model.
+  if (std::filesystem::exists(path / "tokenizer.json") && !std::filesystem::exists(path / "config.json"))
+    return std::make_shared<const Tokenizer>(read_tokenizer_json(path / "tokenizer.json"));
   return Checkpoint::open(resolve_model_path(path).base).tokenizer();
 }
 
-}  // namespace
 }  // namespace sedum::cli
 
 SEDUM_COMMAND(tokenize) {
@@ -30,7 +43,7 @@ SEDUM_COMMAND(tokenize) {
     bool no_special = false, json = false;
   };
   auto o = std::make_shared<Options>();
-  app.add_option("-m,--model", o->model, "a model, a tokenizer.json or a vocab.json")->required();
+  app.add_option("-m,--model", o->model, "a model, or a tokenizer.json, .model, vocab.txt or vocab.json")->required();
   auto* text = app.add_option("--text", o->text, "the text");
   app.add_option("--file", o->file, "a file with the text")->excludes(text);
   app.add_flag("--no-special", o->no_special, "no BOS or EOS, and special tokens in the text are plain text");
@@ -56,7 +69,7 @@ SEDUM_COMMAND(detokenize) {
     bool skip_special = false;
   };
   auto o = std::make_shared<Options>();
-  app.add_option("-m,--model", o->model, "a model, a tokenizer.json or a vocab.json")->required();
+  app.add_option("-m,--model", o->model, "a model, or a tokenizer.json, .model, vocab.txt or vocab.json")->required();
   app.add_option("--ids", o->ids, "the ids: \"1 2 3\"")->required();
   app.add_flag("--skip-special", o->skip_special, "leave special tokens out");
   app.footer("example: sedum detokenize --model smollm2-135m --ids \"19 2\"");

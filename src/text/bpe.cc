@@ -1,8 +1,6 @@
 #include "text/bpe.h"
 
 #include <algorithm>
-#include <bit>
-#include <queue>
 
 #include "base/error.h"
 #include "text/unicode.h"
@@ -34,8 +32,6 @@ const Alphabet& alphabet() {
   return instance;
 }
 
-constexpr int kShortWord = 48;  // symbols; scanning for the best pair beats a heap below
-
 }  // namespace
 
 std::string to_byte_alphabet(std::string_view bytes) {
@@ -56,11 +52,7 @@ bool from_byte_alphabet(std::string_view text, std::string& bytes) {
 }
 
 BpeModel::BpeModel(const Vocabulary& ids, std::span<const std::string> merges, bool ignore_merges, int32_t unknown)
-    : unknown_(unknown) {
-  const size_t slots = std::bit_ceil(std::max<size_t>(2 * merges.size(), 2));
-  merges_.assign(slots, {kNoPair, kNoRank, -1});
-  mask_ = slots - 1;
-  shift_ = 64 - std::countr_zero(slots);
+    : merges_(merges.size()), unknown_(unknown) {
   for (size_t i = 0; i < merges.size(); i++) add_merge(ids, merges[i], uint32_t(i));
   for (int b = 0; b < 256; b++) {
     const auto found = ids.find(to_byte_alphabet(std::string(1, char(b))));
@@ -84,12 +76,8 @@ void BpeModel::add_merge(const Vocabulary& ids, const std::string& line, uint32_
   if (space == std::string::npos || space + 1 == line.size())
     throw Error("merge " + std::to_string(rank) + " (\"" + line + "\") is not a pair");
   const std::string_view left(line.data(), space), right(line.data() + space + 1, line.size() - space - 1);
-  const uint64_t pair = pair_of(id(left), id(right));
-  const int32_t merged = id(std::string(left) + std::string(right));
-  size_t slot = (pair * 0x9E3779B97F4A7C15u) >> shift_;
-  while (merges_[slot].pair != kNoPair && merges_[slot].pair != pair) slot = (slot + 1) & mask_;
-  if (merges_[slot].pair == pair) return;  // listed twice: the better rank stands
-  merges_[slot] = {pair, rank, merged};
+  const int32_t first = id(left), second = id(right);  // in this order: the message names what is missing first
+  merges_.add(first, second, rank, id(std::string(left) + std::string(right)));
 }
 
 void BpeModel::encode_word(std::string_view word, std::vector<int32_t>& out) const {
@@ -97,10 +85,10 @@ void BpeModel::encode_word(std::string_view word, std::vector<int32_t>& out) con
     const auto found = words_.find(std::string(word));
     if (found != words_.end()) return out.push_back(found->second);
   }
-  int32_t short_word[kShortWord];
+  int32_t short_word[MergeTable::kShortWord];
   std::vector<int32_t> long_word;
   int32_t* symbols = short_word;
-  if (word.size() > kShortWord) {
+  if (word.size() > MergeTable::kShortWord) {
     long_word.resize(word.size());
     symbols = long_word.data();
   }
@@ -109,65 +97,7 @@ void BpeModel::encode_word(std::string_view word, std::vector<int32_t>& out) con
     const int32_t id = bytes_[static_cast<unsigned char>(c)];
     if (id >= 0 || unknown_ >= 0) symbols[count++] = id >= 0 ? id : unknown_;  // otherwise dropped, as upstream does
   }
-  if (count <= kShortWord) return merge_short(symbols, int(count), out);
-  long_word.resize(count);
-  merge_long(std::move(long_word), out);
-}
-
-void BpeModel::merge_short(int32_t* symbols, int count, std::vector<int32_t>& out) const {
-  uint32_t ranks[kShortWord];  // of the pair that begins at i
-  int32_t merged[kShortWord];
-  const auto look_up = [&](int i) {
-    const Merge& merge = find(symbols[i], symbols[i + 1]);
-    ranks[i] = merge.rank;
-    merged[i] = merge.merged;
-  };
-  for (int i = 0; i + 1 < count; i++) look_up(i);
-  while (count > 1) {
-    int best = 0;
-    for (int i = 1; i + 1 < count; i++)
-      if (ranks[i] < ranks[best]) best = i;
-    if (ranks[best] == kNoRank) break;
-    symbols[best] = merged[best];
-    count--;
-    for (int i = best + 1; i < count; i++)
-      symbols[i] = symbols[i + 1], ranks[i] = ranks[i + 1], merged[i] = merged[i + 1];
-    if (best + 1 < count) look_up(best);
-    if (best > 0) look_up(best - 1);
-  }
-  out.insert(out.end(), symbols, symbols + count);
-}
-
-void BpeModel::merge_long(std::vector<int32_t> symbols, std::vector<int32_t>& out) const {
-  const int count = int(symbols.size());
-  constexpr int32_t kGone = -1;
-  std::vector<int> previous(symbols.size()), next(symbols.size());
-  std::vector<uint32_t> ranks(symbols.size(), kNoRank);
-  // Rank and place in one number: the best rank first, the leftmost of equal ones. An entry whose rank is no longer that of its
-  // place is out of date.
-  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> queue;
-  const auto look_up = [&](int i) {
-    ranks[size_t(i)] =
-        next[size_t(i)] < count ? find(symbols[size_t(i)], symbols[size_t(next[size_t(i)])]).rank : kNoRank;
-    if (ranks[size_t(i)] != kNoRank) queue.push(uint64_t(ranks[size_t(i)]) << 32 | uint32_t(i));
-  };
-  for (int i = 0; i < count; i++) previous[size_t(i)] = i - 1, next[size_t(i)] = i + 1;
-  for (int i = 0; i < count; i++) look_up(i);
-  while (!queue.empty()) {
-    const uint64_t entry = queue.top();
-    queue.pop();
-    const int i = int(uint32_t(entry));
-    if (symbols[size_t(i)] == kGone || ranks[size_t(i)] != uint32_t(entry >> 32)) continue;
-    const int j = next[size_t(i)];
-    symbols[size_t(i)] = find(symbols[size_t(i)], symbols[size_t(j)]).merged;
-    symbols[size_t(j)] = kGone;
-    next[size_t(i)] = next[size_t(j)];
-    if (next[size_t(i)] < count) previous[size_t(next[size_t(i)])] = i;
-    look_up(i);
-    if (previous[size_t(i)] >= 0) look_up(previous[size_t(i)]);
-  }
-  for (int32_t s : symbols)
-    if (s != kGone) out.push_back(s);
+  merges_.merge(symbols, count, out);
 }
 
 }  // namespace sedum

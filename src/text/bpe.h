@@ -1,12 +1,10 @@
 #pragma once
-// Byte-pair merging of one word.
+// Byte-level byte-pair encoding of one word.
 //
 //   BpeModel bpe(tokens, merges, ignore_merges, unknown);
 //   bpe.encode_word(word, ids);           // appends
 //
-// The pair of neighbours with the best rank is merged, the leftmost first, until no pair has a rank: Sennrich, Haddow, Birch
-// 2016, "Neural Machine Translation of Rare Words with Subword Units". Short words scan for the best pair; long ones keep a heap
-// (n log n), so that a word of a megabyte is no way to stop a server.
+// Bytes are the first symbols; merge_table.h merges them.
 
 #include <array>
 #include <cstdint>
@@ -15,6 +13,8 @@
 #include <string_view>
 #include <unordered_map>
 #include <vector>
+
+#include "text/merge_table.h"
 
 namespace sedum {
 
@@ -32,28 +32,9 @@ class BpeModel {
   void encode_word(std::string_view word, std::vector<int32_t>& out) const;
 
  private:
-  struct Merge {
-    uint64_t pair;  // left << 32 | right
-    uint32_t rank;
-    int32_t merged;
-  };
-  static constexpr uint64_t kNoPair = ~uint64_t{0};
-  static constexpr uint32_t kNoRank = ~uint32_t{0};
-
-  static uint64_t pair_of(int32_t left, int32_t right) { return uint64_t(uint32_t(left)) << 32 | uint32_t(right); }
-  const Merge& find(int32_t left, int32_t right) const {
-    const uint64_t pair = pair_of(left, right);
-    size_t slot = (pair * 0x9E3779B97F4A7C15u) >> shift_;
-    while (merges_[slot].pair != pair && merges_[slot].pair != kNoPair) slot = (slot + 1) & mask_;
-    return merges_[slot];
-  }
   void add_merge(const Vocabulary& ids, const std::string& line, uint32_t rank);
-  void merge_short(int32_t* symbols, int count, std::vector<int32_t>& out) const;
-  void merge_long(std::vector<int32_t> symbols, std::vector<int32_t>& out) const;
 
-  std::vector<Merge> merges_;  // open addressing, at most half full
-  int shift_ = 0;
-  size_t mask_ = 0;
+  MergeTable merges_;
   std::array<int32_t, 256> bytes_{};  // -1: not in the vocabulary
   int32_t unknown_;
   std::unordered_map<std::string, int32_t> words_;  // with ignore_merges: whole words, by their bytes

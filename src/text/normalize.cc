@@ -1,4 +1,4 @@
-// Normal forms C and D (UAX #15). The quick check finds the first character that may not be normal; from the last character
+// Normal forms C, D, KC and KD (UAX #15). The quick check finds the first character that may not be normal; from the last character
 // before it that nothing can change, to the next such, a run is decomposed, ordered and composed; the rest is copied.
 
 #include <algorithm>
@@ -32,7 +32,13 @@ struct Symbol {
   uint8_t combining_class;
 };
 
-void decompose(char32_t code, std::vector<Symbol>& out) {
+const tables::Decomposition* find_decomposition(const tables::Decomposition* begin, int count, char32_t code) {
+  const auto* end = begin + count;
+  const auto* found = std::lower_bound(begin, end, code, [](const auto& entry, char32_t c) { return entry.code < c; });
+  return found != end && found->code == code ? found : nullptr;
+}
+
+void decompose(char32_t code, bool compatible, std::vector<Symbol>& out) {
   if (code - kS < kSCount) {
     const char32_t s = code - kS, t = s % kTCount;
     out.push_back({kL + s / kNCount, 0});
@@ -40,10 +46,10 @@ void decompose(char32_t code, std::vector<Symbol>& out) {
     if (t) out.push_back({kT + t, 0});
     return;
   }
-  const auto* end = tables::kDecompositions + tables::kDecompositionCount;
-  const auto* found = std::lower_bound(tables::kDecompositions, end, code,
-                                       [](const auto& entry, char32_t c) { return entry.code < c; });
-  if (found == end || found->code != code) return out.push_back({code, kind_of(code).combining_class});
+  const auto* found =
+      compatible ? find_decomposition(tables::kCompatibility, tables::kCompatibilityCount, code) : nullptr;
+  if (!found) found = find_decomposition(tables::kDecompositions, tables::kDecompositionCount, code);
+  if (!found) return out.push_back({code, kind_of(code).combining_class});
   for (int i = 0; i < found->length; i++) {
     const char32_t part = tables::kDecompositionPool[found->offset + i];
     out.push_back({part, kind_of(part).combining_class});
@@ -116,22 +122,45 @@ size_t normal_prefix(std::string_view text) {
   return text.size();
 }
 
+// The same where compatibility decompositions count: what a character stands for may combine, half-width sound marks and jamo do.
+bool is_compatible_boundary(char32_t code) {
+  if (!is_boundary(code)) return false;
+  const auto* found = find_decomposition(tables::kCompatibility, tables::kCompatibilityCount, code);
+  return !found || is_boundary(tables::kDecompositionPool[found->offset]);
+}
+
 // Handles one run that begins at `p`; returns its end.
-const char* normalize_run(const char* p, const char* end, bool composing, std::string& out) {
-  std::vector<Symbol> run;
+const char* normalize_run(const char* p, const char* end, bool composing, bool compatible, std::vector<Symbol>& run,
+                          std::string& out) {
+  run.clear();
   do {
     const Decoded c = decode(p, end);
     if (c.code == kInvalid) {
       if (run.empty()) out.push_back(*p++);
       break;
     }
-    decompose(c.code, run);
+    decompose(c.code, compatible, run);
     p += c.length;
-  } while (p < end && !is_boundary(decode(p, end).code));
+  } while (p < end && !(compatible ? is_compatible_boundary(decode(p, end).code) : is_boundary(decode(p, end).code)));
   order(run);
   if (composing) compose(run);
   for (const Symbol& s : run) append(out, s.code);
   return p;
+}
+
+// Every run in turn; ASCII before ASCII is copied.
+std::string normalize_all(std::string_view text, bool composing, bool compatible) {
+  std::string out;
+  out.reserve(text.size() + text.size() / 8);
+  std::vector<Symbol> run;
+  const auto ascii = [](char c) { return static_cast<unsigned char>(c) < 0x80; };
+  for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+    if (ascii(*p) && (p + 1 == end || ascii(p[1])))
+      out.push_back(*p++);
+    else
+      p = normalize_run(p, end, composing, compatible, run, out);
+  }
+  return out;
 }
 
 }  // namespace
@@ -140,20 +169,19 @@ bool is_nfc(std::string_view text) { return normal_prefix(text) == text.size() |
 
 std::string nfc(std::string_view text) {
   std::string out;
+  std::vector<Symbol> run;
   const char *p = text.data(), *end = p + text.size();
   while (true) {
     const size_t normal = normal_prefix({p, size_t(end - p)});
     out.append(p, normal);
     p += normal;
     if (p == end) return out;
-    p = normalize_run(p, end, true, out);
+    p = normalize_run(p, end, true, false, run, out);
   }
 }
 
-std::string nfd(std::string_view text) {
-  std::string out;
-  for (const char *p = text.data(), *end = p + text.size(); p < end;) p = normalize_run(p, end, false, out);
-  return out;
-}
+std::string nfd(std::string_view text) { return normalize_all(text, false, false); }
+std::string nfkc(std::string_view text) { return normalize_all(text, true, true); }
+std::string nfkd(std::string_view text) { return normalize_all(text, false, true); }
 
 }  // namespace sedum::unicode

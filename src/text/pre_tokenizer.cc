@@ -148,56 +148,15 @@ const char* next_qwen2(const char* p, const char* end) {
   return whitespace(p, end, run.end, run.last);
 }
 
-struct Known {
-  std::string_view alias, name;
-  NextWord next;
-};
-constexpr Known kKnown[] = {
-    {"gpt-2", "gpt-2", next_gpt2},
-    {"gpt2", "gpt-2", next_gpt2},
-    {"phi-2", "gpt-2", next_gpt2},
-    {"mpt", "gpt-2", next_gpt2},
-    {"olmo", "gpt-2", next_gpt2},
-    {"roberta-bpe", "gpt-2", next_gpt2},
-    {"smollm", "smollm", next_smollm},
-    {"starcoder", "smollm", next_smollm},
-    {"refact", "smollm", next_smollm},
-    {"command-r", "smollm", next_smollm},
-    {"codeshell", "smollm", next_smollm},
-    {"exaone", "smollm", next_smollm},
-    {"qwen2", "qwen2", next_qwen2<1>},
-    {"deepseek-r1-qwen", "qwen2", next_qwen2<1>},
-    {"megrez", "qwen2", next_qwen2<1>},
-    {"llama-bpe", "llama-bpe", next_qwen2<3>},
-    {"llama3", "llama-bpe", next_qwen2<3>},
-    {"llama-v3", "llama-bpe", next_qwen2<3>},
-    {"falcon3", "llama-bpe", next_qwen2<3>},
-    {"smaug-bpe", "llama-bpe", next_qwen2<3>},
-    {"dbrx", "llama-bpe", next_qwen2<3>},
-};
-
-const Known* find(std::string_view name) {
-  for (const Known& known : kKnown)
-    if (known.alias == name) return &known;
-  return nullptr;
-}
-
 }  // namespace
 
 NextWord find_pre_tokenizer(std::string_view name) {
-  const Known* known = find(name);
-  return known ? known->next : nullptr;
-}
-
-std::string_view canonical_pre_tokenizer(std::string_view name) {
-  const Known* known = find(name);
-  return known ? known->name : std::string_view();
-}
-
-std::vector<std::string> known_pre_tokenizers() {
-  std::vector<std::string> names;
-  for (const Known& known : kKnown) names.emplace_back(known.alias);
-  return names;
+  const std::string_view canonical = canonical_pre_tokenizer(name);
+  if (canonical == "gpt-2") return next_gpt2;
+  if (canonical == "smollm") return next_smollm;
+  if (canonical == "qwen2") return next_qwen2<1>;
+  if (canonical == "llama-bpe") return next_qwen2<3>;
+  return nullptr;
 }
 
 }  // namespace sedum

@@ -21,10 +21,12 @@ using NextWord = const char* (*)(const char* begin, const char* end);  // begin 
 // smollm      the same after each \p{N} has been cut out
 // qwen2       (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
 // llama-bpe   the same with \p{N}{1,3}
-// Null for an unknown name. Aliases are the names that GGUF files use for the same cutting.
+// Null for others, which have patterns only, and for unknown names. Aliases are the names that GGUF files use for the same cutting.
 NextWord find_pre_tokenizer(std::string_view name);
-std::string_view canonical_pre_tokenizer(std::string_view name);  // "llama3" → "llama-bpe"; "" when unknown
-std::vector<std::string> known_pre_tokenizers();                  // names and aliases
+std::string_view canonical_pre_tokenizer(std::string_view name);         // "llama3" → "llama-bpe"; "" when unknown
+std::vector<std::string> pre_tokenizer_patterns(std::string_view name);  // for PatternSplitter; empty when unknown
+std::string_view pre_tokenizer_of_patterns(const std::vector<std::string>& patterns);  // the name; "" when unknown
+std::vector<std::string> known_pre_tokenizers();                                       // names and aliases
 
 // Regular expressions applied one after the other: each cuts what the one before left into its matches and what lies between.
 // Throws Error for a pattern that does not compile or that exceeds the match limits on a text. Bytes that are no UTF-8 are

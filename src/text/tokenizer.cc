@@ -1,6 +1,7 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <openssl/evp.h>
 
@@ -8,8 +9,8 @@
 #include "text/added_tokens.h"
 #include "text/bpe.h"
 #include "text/pre_tokenizer.h"
+#include "text/token_engine.h"
 #include "text/unicode.h"
-#include "text/word_cache.h"
 
 namespace sedum {
 
@@ -56,16 +57,20 @@ struct Writer {
 
 std::string digest(const TokenizerSpec& spec) {
   Writer w;
-  w.put("sedum tokenizer 1");
+  w.put("sedum tokenizer 2");
   w.put(spec.model), w.put(canonical_pre_tokenizer(spec.pre_tokenizer)), w.put(spec.patterns), w.put(spec.tokens),
       w.put(spec.merges);
   w.put(spec.scores.size());
-  w.bytes.append(reinterpret_cast<const char*>(spec.scores.data()), spec.scores.size() * sizeof(float));
+  w.bytes.append(reinterpret_cast<const char*>(spec.scores.data()), spec.scores.size() * sizeof(double));
   w.put(spec.added.size());
   for (const AddedToken& t : spec.added) {
     w.put(t.text), w.put(t.id);
     w.put(uint64_t(t.special | t.lstrip << 1 | t.rstrip << 2 | t.single_word << 3 | t.normalized << 4));
   }
+  const SentencePieceOptions& sp = spec.sentencepiece;
+  w.put(spec.components), w.put(sp.charsmap);
+  w.put(uint64_t(sp.add_dummy_prefix | sp.remove_extra_spaces << 1 | sp.escape_spaces << 2 | sp.space_as_suffix << 3 |
+                 sp.byte_fallback << 4 | sp.match_user_defined << 5));
   w.put(uint64_t(spec.nfc | spec.ignore_merges << 1 | spec.add_prefix_space << 2 | spec.add_bos << 3 |
                  spec.add_eos << 4));
   w.put(spec.bos), w.put(spec.eos), w.put(spec.unk);
@@ -77,10 +82,6 @@ void check_id(const TokenizerSpec& spec, int32_t id, const char* what) {
     throw Error("tokenizer: " + std::string(what) + " is token " + std::to_string(id) + ", but the vocabulary has " +
                 std::to_string(spec.tokens.size()));
   }
-}
-
-bool is_literal(TokenKind kind) {
-  return kind == TokenKind::kControl || kind == TokenKind::kUserDefined || kind == TokenKind::kUnknown;
 }
 
 // Brings lists to full length, adds the control tokens to the added ones and the end tokens to those that end generation.
@@ -107,6 +108,7 @@ void complete(TokenizerSpec& spec) {
   for (size_t id = 0; id < spec.tokens.size(); id++) {
     const TokenKind kind = spec.kinds[id];
     if (listed[id] || (kind != TokenKind::kControl && kind != TokenKind::kUserDefined)) continue;
+    if (kind == TokenKind::kUserDefined && spec.sentencepiece.match_user_defined) continue;
     AddedToken token;
     token.text = spec.tokens[id];
     token.id = int32_t(id);
@@ -133,54 +135,40 @@ void apply_known_defaults(TokenizerSpec& spec) {
                     (near.empty() ? "" : "; nearest: \"" + near + "\""),
                 "use the model's tokenizer.json, which spells its patterns out");
   }
-  if (name == "qwen2") spec.nfc = true;
-  if (name == "llama-bpe") spec.ignore_merges = spec.add_bos = true;
+  const auto is = [&](std::initializer_list<std::string_view> names) {
+    return std::find(names.begin(), names.end(), spec.pre_tokenizer) != names.end();
+  };
+  if (is({"qwen2", "deepseek-r1-qwen", "megrez"})) spec.nfc = true;
+  if (is({"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "tekken"}))
+    spec.ignore_merges = spec.add_bos = true;
+  if (name == "chameleon") spec.add_bos = true;
 }
 
 struct Tokenizer::Implementation {
   explicit Implementation(TokenizerSpec s);
-  void encode_text(std::string_view text, WordCache& cache, std::vector<int32_t>& out) const;
-  void encode_words(std::string_view text, WordCache& cache, std::vector<int32_t>& out) const;
-  void encode_word(const char* p, const char* q, const char* end, WordCache& cache, std::vector<int32_t>& out) const;
   void build_bytes();
+  void encode(std::string_view text, const EncodeOptions& options, std::vector<int32_t>& out) const;
 
   TokenizerSpec spec;
-  BpeModel::Vocabulary ids;  // by the token as stored
-  std::unique_ptr<BpeModel> bpe;
-  NextWord next_word = nullptr;
-  std::unique_ptr<PatternSplitter> patterns;
+  TokenIds ids;  // by the token as stored
+  std::unique_ptr<TokenEngine> engine;
   std::unique_ptr<AddedTokens> raw_added, normalized_added;
   std::string bytes;               // what all tokens stand for, one after the other
   std::vector<size_t> bytes_from;  // by id; one more at the end
   std::vector<bool> special, ends;
   std::string hash;
-  mutable WordCachePool caches;
+  mutable TokenCachePool caches;
 };
 
 Tokenizer::Implementation::Implementation(TokenizerSpec s) : spec(std::move(s)) {
-  if (spec.model != "bpe")
-    throw Error("tokenizer model \"" + spec.model + "\" is not supported", "supported: bpe (byte-level)");
   complete(spec);
-  if (!spec.pre_tokenizer.empty()) {
-    next_word = find_pre_tokenizer(spec.pre_tokenizer);
-    if (!next_word) apply_known_defaults(spec);  // throws, with the nearest name
-  } else {
-    patterns = std::make_unique<PatternSplitter>(spec.patterns);
-  }
-  BpeModel::Vocabulary ordinary;  // what users write can never merge into a control token
   ids.reserve(spec.tokens.size());
-  ordinary.reserve(spec.tokens.size());
-  for (size_t id = 0; id < spec.tokens.size(); id++) {
-    if (spec.tokens[id].empty()) continue;
-    ids.emplace(spec.tokens[id], int32_t(id));
-    if (spec.kinds[id] != TokenKind::kControl && spec.kinds[id] != TokenKind::kUnused)
-      ordinary.emplace(spec.tokens[id], int32_t(id));
-  }
-  bpe = std::make_unique<BpeModel>(ordinary, spec.merges, spec.ignore_merges, spec.unk);
+  for (size_t id = 0; id < spec.tokens.size(); id++)
+    if (!spec.tokens[id].empty()) ids.emplace(spec.tokens[id], int32_t(id));
+  engine = make_token_engine(spec, ids);
   std::vector<AddedToken> added = spec.added;
-  if (spec.nfc)
-    for (AddedToken& token : added)
-      if (token.normalized) token.text = unicode::nfc(token.text);
+  for (AddedToken& token : added)
+    if (token.normalized) token.text = engine->normalize(token.text);
   raw_added = std::make_unique<AddedTokens>(added, false);
   normalized_added = std::make_unique<AddedTokens>(added, true);
   build_bytes();
@@ -190,50 +178,33 @@ Tokenizer::Implementation::Implementation(TokenizerSpec s) : spec(std::move(s)) 
 void Tokenizer::Implementation::build_bytes() {
   special.resize(spec.tokens.size());
   ends.resize(spec.tokens.size());
-  std::string decoded;
   for (size_t id = 0; id < spec.tokens.size(); id++) {
     special[id] = spec.kinds[id] == TokenKind::kControl || spec.kinds[id] == TokenKind::kUnknown;
     bytes_from.push_back(bytes.size());
-    const bool literal = is_literal(spec.kinds[id]) || !from_byte_alphabet(spec.tokens[id], decoded);
-    bytes += literal ? spec.tokens[id] : decoded;
+    bytes += engine->token_text(int32_t(id), false);
   }
   bytes_from.push_back(bytes.size());
   for (int32_t id : spec.end_of_generation) ends[size_t(id)] = true;
 }
 
-inline void Tokenizer::Implementation::encode_word(const char* p, const char* q, const char* end, WordCache& cache,
-                                                   std::vector<int32_t>& out) const {
-  const size_t length = size_t(q - p);
-  if (length > WordCache::kMaxBytes) return bpe->encode_word({p, length}, out);
-  const WordCache::Key key = WordCache::key(p, length, size_t(end - p));
-  WordCache::Slot& slot = cache.slot(key);
-  if (slot.holds(key)) {
-    for (size_t i = 0; i < WordCache::kMaxIds && slot.ids[i] >= 0; i++) out.push_back(slot.ids[i]);
-    return;
-  }
-  const size_t before = out.size();
-  bpe->encode_word({p, length}, out);
-  const size_t count = out.size() - before;
-  if (count > 0 && count <= WordCache::kMaxIds) slot.put(key, {out.data() + before, count});
-}
-
-void Tokenizer::Implementation::encode_words(std::string_view text, WordCache& cache, std::vector<int32_t>& out) const {
-  const char *p = text.data(), *end = p + text.size();
-  if (next_word) {
-    for (const char* q; p < end; p = q) {
-      q = next_word(p, end);
-      encode_word(p, q, end, cache, out);
-    }
-  } else {
-    for (std::string_view word : patterns->split(text))
-      encode_word(word.data(), word.data() + word.size(), end, cache, out);
-  }
-}
-
-// Text between added tokens.
-void Tokenizer::Implementation::encode_text(std::string_view text, WordCache& cache, std::vector<int32_t>& out) const {
-  if (!spec.add_prefix_space || text.starts_with(' ')) return encode_words(text, cache, out);
-  encode_words(" " + std::string(text), cache, out);
+void Tokenizer::Implementation::encode(std::string_view text, const EncodeOptions& options,
+                                       std::vector<int32_t>& out) const {
+  std::unique_ptr<TokenCache> cache = caches.take();
+  const auto on_token = [&](const AddedToken& token) { out.push_back(token.id); };
+  const bool whole_parts = normalized_added->empty();
+  const auto on_raw = [&](std::string_view part) {
+    const bool at_start = part.data() == text.data();
+    if (whole_parts) return engine->encode_raw(part, at_start, *cache, out);
+    const std::string normal = engine->normalize(part);
+    normalized_added->split(
+        normal, options.parse_special,
+        [&](std::string_view piece) {
+          engine->encode_normal(piece, at_start && piece.data() == normal.data(), *cache, out);
+        },
+        on_token);
+  };
+  raw_added->split(text, options.parse_special, on_raw, on_token);
+  caches.give_back(std::move(cache));
 }
 
 Tokenizer::Tokenizer(TokenizerSpec spec) : impl_(std::make_unique<Implementation>(std::move(spec))) {}
@@ -245,26 +216,48 @@ std::vector<int32_t> Tokenizer::encode(std::string_view text, EncodeOptions opti
   const Implementation& t = *impl_;
   std::vector<int32_t> out;
   out.reserve(text.size() / 3 + 8);
-  std::unique_ptr<WordCache> cache = t.caches.take();
-  if (options.add_special && t.spec.add_bos && t.spec.bos >= 0) out.push_back(t.spec.bos);
-  const auto on_token = [&](const AddedToken& token) { out.push_back(token.id); };
-  const auto on_normal = [&](std::string_view part) { t.encode_text(part, *cache, out); };
-  const auto on_raw = [&](std::string_view part) {
-    const std::string normal = t.spec.nfc ? unicode::nfc(part) : std::string();
-    const std::string_view view = t.spec.nfc ? std::string_view(normal) : part;
-    t.normalized_added->split(view, options.parse_special, on_normal, on_token);
-  };
-  t.raw_added->split(text, options.parse_special, on_raw, on_token);
-  if (options.add_special && t.spec.add_eos && t.spec.eos >= 0) out.push_back(t.spec.eos);
-  t.caches.give_back(std::move(cache));
+  const PostProcessor& frame = t.engine->post_processor();
+  if (options.add_special) frame.before(out);
+  // Files hold what people wrote, well-formed or not; the engines that cannot keep other bytes replace them.
+  if (t.engine->keeps_bytes() || unicode::is_valid(text)) {
+    t.encode(text, options, out);
+  } else {
+    t.encode(unicode::replace_invalid(text), options, out);
+  }
+  if (options.add_special) frame.behind(out);
   return out;
+}
+
+Encoding Tokenizer::encode_single(std::string_view text, std::optional<Truncation> truncation) const {
+  const PostProcessor& frame = impl_->engine->post_processor();
+  return frame.single(encode(text), truncation.value_or(frame.truncation()));
+}
+
+Encoding Tokenizer::encode_pair(std::string_view first, std::string_view second,
+                                std::optional<Truncation> truncation) const {
+  const PostProcessor& frame = impl_->engine->post_processor();
+  return frame.pair(encode(first), encode(second), truncation.value_or(frame.truncation()));
+}
+
+void Tokenizer::pad(std::span<Encoding> batch, std::optional<Padding> padding) const {
+  Padding p = padding.value_or(impl_->engine->post_processor().padding());
+  if (!padding && p.id == 0 && impl_->spec.pad >= 0) p.id = impl_->spec.pad;
+  pad_encodings(batch, p);
 }
 
 std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
   std::string out;
-  for (int32_t id : ids)
-    if (!skip_special || !is_special(id)) out += token_bytes(id);
-  return out;
+  bool first = true;
+  for (int32_t id : ids) {
+    if (skip_special && is_special(id)) continue;
+    if (std::exchange(first, false))
+      out += first_token_bytes(id);
+    else
+      out += token_bytes(id);
+  }
+  size_t spaces = 0;
+  while (spaces < size_t(spaces_to_strip()) && spaces < out.size() && out[spaces] == ' ') spaces++;
+  return spaces ? out.substr(spaces) : out;
 }
 
 std::string_view Tokenizer::token_bytes(int32_t id) const {
@@ -275,10 +268,20 @@ std::string_view Tokenizer::token_bytes(int32_t id) const {
   return std::string_view(impl_->bytes).substr(from, impl_->bytes_from[size_t(id) + 1] - from);
 }
 
+std::string Tokenizer::first_token_bytes(int32_t id) const {
+  const std::string_view inside = token_bytes(id);  // checks the id
+  return impl_->engine->first_differs() ? impl_->engine->token_text(id, true) : std::string(inside);
+}
+
+int Tokenizer::spaces_to_strip() const { return impl_->engine->spaces_to_strip(); }
+
 std::optional<int32_t> Tokenizer::id_of(std::string_view text) const {
   const auto& ids = impl_->ids;
   const auto literal = ids.find(text);
-  if (literal != ids.end() && is_literal(impl_->spec.kinds[size_t(literal->second)])) return literal->second;
+  const bool bytes = impl_->engine->stores_byte_alphabet();
+  if (literal != ids.end() && (!bytes || is_literal(impl_->spec.kinds[size_t(literal->second)])))
+    return literal->second;
+  if (!bytes) return std::nullopt;
   const auto found = ids.find(to_byte_alphabet(text));
   if (found != ids.end() && !is_literal(impl_->spec.kinds[size_t(found->second)])) return found->second;
   return std::nullopt;

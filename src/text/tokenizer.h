@@ -6,8 +6,8 @@
 //   // the same bytes again StreamDecoder stream(tokenizer); for (int32_t id : ids) std::cout << stream.push(id); //
 //   whole characters only std::cout << stream.finish();
 //
-// Byte-level BPE (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", 2.2). Bytes that are no
-// UTF-8 are kept as they are: they count as symbols when words are cut, and decode(encode(x)) == x for any bytes
+// Byte-level BPE (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", 2.2), SentencePiece's BPE and unigram
+// models, WordPiece, and what tokenizer.json puts together. With byte-level BPE bytes that are no UTF-8 are kept as they are: they count as symbols when words are cut, and decode(encode(x)) == x for any bytes
 // wherever the vocabulary holds all 256 bytes and no normalisation is asked for. (With NFC, text that was not
 // normalised comes back normalised.)
 
@@ -17,6 +17,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sedum {
@@ -34,15 +35,32 @@ struct AddedToken {
   bool normalized = false;   // looked for in the normalised text
 };
 
-// Everything that defines a tokenizer, as files hold it. Readers fill it: tokenizer_json.h for Hugging Face's files,
-// model/checkpoint for GGUF.
+// What a SentencePiece model says about normalising (sentencepiece_model.proto, NormalizerSpec and TrainerSpec).
+struct SentencePieceOptions {
+  std::string charsmap = {};         // precompiled tables, or empty
+  bool add_dummy_prefix = true;      // a space before the text
+  bool remove_extra_spaces = false;  // at the ends, and all but one elsewhere
+  bool escape_spaces = true;         // as ▁
+  bool space_as_suffix = false;      // the dummy space stands behind the text
+  bool byte_fallback = false;        // unknown characters become <0x..> tokens
+  bool match_user_defined =
+      false;  // user-defined pieces are found in the normalised text; otherwise before, like control tokens
+};
+
+// Everything that defines a tokenizer, as files hold it. Readers fill it: tokenizer_json.h for Hugging Face's files, sentencepiece.h
+// for .model files, model/checkpoint for GGUF.
 struct TokenizerSpec {
+  // "bpe" (byte-level), "sentencepiece-bpe", "sentencepiece-unigram", "components" (as the field of that name says).
   std::string model = "bpe";
+  SentencePieceOptions sentencepiece = {};
+  // JSON: the parts of tokenizer.json (normalizer, pre_tokenizer, model without vocabulary and merges, post_processor, decoder,
+  // truncation, padding), where byte-level BPE and the fields below do not say it all. Empty otherwise.
+  std::string components;
   std::string pre_tokenizer;          // "gpt-2", "smollm", "qwen2", "llama-bpe" or an alias; "" if `patterns` say it
   std::vector<std::string> patterns;  // regular expressions, each cutting what the one before left; run by PCRE2
   std::vector<std::string> tokens;    // by id, in the byte-level alphabet as files store them
   std::vector<TokenKind> kinds;       // by id; empty: all normal
-  std::vector<float> scores;          // by id, for models that rank tokens so
+  std::vector<double> scores;         // by id, for models that rank tokens so
   std::vector<std::string> merges;    // "left right", best first
   std::vector<AddedToken> added;  // control and user-defined tokens that are missing here are added by the Tokenizer
   bool nfc = false;               // normalise to Unicode form C first
@@ -60,8 +78,26 @@ struct TokenizerSpec {
 void apply_known_defaults(TokenizerSpec& spec);
 
 struct EncodeOptions {
-  bool add_special = false;   // BOS and EOS as the spec asks for them
+  bool add_special = false;   // BOS and EOS, or [CLS] and [SEP], as the spec asks for them
   bool parse_special = true;  // special tokens in the text become their ids; false for text that users wrote
+};
+
+// One text or a pair of texts as an encoder model takes it.
+struct Encoding {
+  std::vector<int32_t> ids, type_ids, attention_mask;  // of equal length
+};
+
+// Texts longer than a model takes, and batches (tokenizer.json's truncation and padding).
+struct Truncation {
+  size_t max_length = 0;  // 0: none
+  enum Strategy { kLongestFirst, kOnlyFirst, kOnlySecond } strategy = kLongestFirst;
+  bool left = false;  // what is cut off
+};
+struct Padding {
+  size_t length = 0;       // 0: to the longest of the batch
+  size_t multiple_of = 0;  // 0: as it is
+  bool left = false;
+  int32_t id = 0, type_id = 0;
 };
 
 class Tokenizer {
@@ -75,7 +111,18 @@ class Tokenizer {
   std::vector<int32_t> encode(std::string_view text, EncodeOptions options = {}) const;
   std::string decode(std::span<const int32_t> ids, bool skip_special = false) const;  // throws Error for an unknown id
 
-  std::string_view token_bytes(int32_t id) const;  // what the token stands for, decoded; special tokens as written
+  // With special tokens, types and truncation as the file asks for; another truncation can be given.
+  Encoding encode_single(std::string_view text, std::optional<Truncation> truncation = {}) const;
+  Encoding encode_pair(std::string_view first, std::string_view second,
+                       std::optional<Truncation> truncation = {}) const;
+  // Brings all to one length; the file's padding where none is given.
+  void pad(std::span<Encoding> batch, std::optional<Padding> padding = {}) const;
+
+  // What the token stands for inside a text, decoded; special tokens as written. At the beginning of a text some tokenizers leave out a
+  // space: decode() and StreamDecoder do.
+  std::string_view token_bytes(int32_t id) const;
+  std::string first_token_bytes(int32_t id) const;            // the same for a text's first token
+  int spaces_to_strip() const;                                // so many spaces a text loses at its beginning
   std::optional<int32_t> id_of(std::string_view text) const;  // exact token, as `token_bytes` gives it
   bool is_special(int32_t id) const;
   bool ends_generation(int32_t id) const;
@@ -94,14 +141,21 @@ class Tokenizer {
 // and terminals.
 class StreamDecoder {
  public:
-  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true)
-      : tokenizer_(&tokenizer), skip_special_(skip_special) {}
+  // `shown`: special tokens that are given out all the same (marker_ids() of answer_parser.h).
+  explicit StreamDecoder(const Tokenizer& tokenizer, bool skip_special = true, std::vector<int32_t> shown = {})
+      : tokenizer_(&tokenizer),
+        skip_special_(skip_special),
+        shown_(std::move(shown)),
+        to_strip_(tokenizer.spaces_to_strip()) {}
   std::string push(int32_t id);
   std::string finish();  // an unfinished character becomes U+FFFD
 
  private:
   const Tokenizer* tokenizer_;
   bool skip_special_;
+  std::vector<int32_t> shown_;
+  bool first_ = true;
+  int to_strip_;
   std::string pending_;
 };
 

@@ -2,45 +2,19 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
-#include "base/error.h"
 #include "base/file.h"
+#include "text/json_fields.h"
 #include "text/pre_tokenizer.h"
-#include "text/unicode.h"
+#include "text/regex.h"
 
 namespace sedum {
 
 namespace {
 
 using Json = nlohmann::json;  // the ordered kind looks keys up one by one: quadratic for a vocabulary
-using OrderedJson = nlohmann::ordered_json;
 namespace fs = std::filesystem;
 
-const std::string kGpt2Pattern = R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 const std::string kDigitPattern = R"(\p{N})";
-std::string qwen2_pattern(const std::string& digits) {
-  return R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" + digits +
-         R"(| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-}
-
-// The patterns of what is written by hand.
-std::vector<std::string> patterns_of(const std::string& pre_tokenizer) {
-  if (pre_tokenizer == "gpt-2") return {kGpt2Pattern};
-  if (pre_tokenizer == "smollm") return {kDigitPattern, kGpt2Pattern};
-  if (pre_tokenizer == "qwen2") return {qwen2_pattern(R"(\p{N})")};
-  if (pre_tokenizer == "llama-bpe") return {qwen2_pattern(R"(\p{N}{1,3})")};
-  return {};
-}
-
-std::string escape_pattern(const std::string& literal) {
-  std::string out;
-  for (char c : literal) {
-    if (static_cast<unsigned char>(c) < 0x80 && !std::isalnum(static_cast<unsigned char>(c))) out += '\\';
-    out += c;
-  }
-  return out;
-}
 
 class Reader {
  public:
@@ -50,21 +24,26 @@ class Reader {
   }
 
   TokenizerSpec read() {
+    const bool plain = is_byte_level();
     read_model();
     read_added_tokens();
-    read_normalizer(at(json_, "normalizer"));
-    read_pre_tokenizer(at(json_, "pre_tokenizer"));
-    read_post_processor(at(json_, "post_processor"));
+    if (plain) {
+      read_normalizer(at(json_, "normalizer"));
+      read_pre_tokenizer(at(json_, "pre_tokenizer"));
+      read_post_processor(at(json_, "post_processor"));
+    } else {
+      keep_components();
+    }
     read_config();
     return std::move(spec_);
   }
 
  private:
-  static const Json& at(const Json& object, const char* key) {
-    static const Json null;
-    const auto found = object.is_object() ? object.find(key) : object.end();
-    return object.is_object() && found != object.end() ? *found : null;
+  static const Json& at(const Json& object, const char* key) { return fields::at(object, key); }
+  static bool flag(const Json& object, const char* key, bool otherwise = false) {
+    return fields::flag(object, key, otherwise);
   }
+  static std::string type_of(const Json& object) { return fields::text(object, "type"); }
   static Json parse(std::string_view text, const std::string& name) {
     try {
       Json json = Json::parse(text);
@@ -76,20 +55,7 @@ class Reader {
   }
   [[noreturn]] void fail(const std::string& problem) const { throw Error(name_ + ": " + problem); }
   [[noreturn]] void not_supported(const std::string& what, const Json& value) const {
-    std::string shown = value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-    if (shown.size() > 120) shown.resize(120);
-    fail(what + " is not supported here: " + unicode::replace_invalid(shown));
-  }
-  std::string type_of(const Json& object) const {
-    const Json& type = at(object, "type");
-    return type.is_string() ? type.get<std::string>() : std::string();
-  }
-  static bool flag(const Json& object, const char* key, bool otherwise = false) {
-    const Json& value = at(object, key);
-    return value.is_boolean() ? value.get<bool>() : otherwise;
-  }
-  static bool is_empty(const Json& value) {
-    return value.is_null() || (value.is_string() && value.get_ref<const std::string&>().empty());
+    fields::not_supported(name_, what, value);
   }
 
   void put_token(const std::string& text, const Json& id_value, size_t expected) {
@@ -106,26 +72,111 @@ class Reader {
     spec_.kinds[size_t(id)] = TokenKind::kNormal;
   }
 
+  // Whether the fields of TokenizerSpec say it all: byte-level BPE behind pre-tokenizers that isolate matches.
+  bool is_byte_level() const {
+    const Json& model = at(json_, "model");
+    const auto empty = [&](const char* key) { return fields::text(model, key).empty(); };
+    if (model_type(model) != "BPE" || flag(model, "byte_fallback") || flag(model, "fuse_unk")) return false;
+    if (!empty("continuing_subword_prefix") || !empty("end_of_word_suffix")) return false;
+    for (const char* limit : {"truncation", "padding"})
+      if (!at(json_, limit).is_null()) return false;
+    const auto all = [](const Json& part, const char* list, const auto& good) {
+      if (fields::text(part, "type") != "Sequence") return part.is_null() || good(part);
+      const Json& parts = at(part, list);
+      return parts.is_array() && std::all_of(parts.begin(), parts.end(), good);
+    };
+    const auto one_of = [](std::initializer_list<const char*> types) {
+      return [types = std::vector<std::string>(types.begin(), types.end())](const Json& part) {
+        return std::find(types.begin(), types.end(), fields::text(part, "type")) != types.end();
+      };
+    };
+    return all(at(json_, "normalizer"), "normalizers", one_of({"NFC"})) &&
+           all(at(json_, "decoder"), "decoders", one_of({"ByteLevel"})) && isolates() &&
+           all(at(json_, "post_processor"), "processors", [](const Json& part) { return is_simple_frame(part); });
+  }
+
+  // BOS before and EOS behind at most.
+  static bool is_simple_frame(const Json& processor) {
+    const std::string type = type_of(processor);
+    if (type != "TemplateProcessing") return type == "ByteLevel";
+    int before = 0, behind = 0, texts = 0;
+    for (const Json& item : at(processor, "single")) {
+      if (at(item, "Sequence").is_object())
+        texts++;
+      else
+        (texts ? behind : before)++;
+    }
+    return before <= 1 && behind <= 1 && texts == 1;
+  }
+
+  bool isolates() const {
+    const Json& pre_tokenizer = at(json_, "pre_tokenizer");
+    std::vector<Json> stages = {pre_tokenizer};
+    if (type_of(pre_tokenizer) == "Sequence" && at(pre_tokenizer, "pretokenizers").is_array())
+      stages = at(pre_tokenizer, "pretokenizers").get<std::vector<Json>>();
+    if (stages.empty() || type_of(stages.back()) != "ByteLevel") return false;
+    if (flag(stages.back(), "add_prefix_space", true) && stages.size() > 1) return false;
+    stages.pop_back();
+    return std::all_of(stages.begin(), stages.end(), [](const Json& stage) {
+      return type_of(stage) == "Digits" ||
+             (type_of(stage) == "Split" && at(stage, "behavior") == "Isolated" && !flag(stage, "invert"));
+    });
+  }
+
+  // The parts as they are, for the engine that puts them together; it says what it does not know.
+  void keep_components() {
+    Json parts = Json::object(), model = at(json_, "model");
+    for (const char* key : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "truncation", "padding"})
+      parts[key] = at(json_, key);
+    const std::string type = model_type(model);
+    if (model.is_object()) model.erase("vocab"), model.erase("merges");
+    model["type"] = type;
+    parts["model"] = std::move(model);
+    spec_.model = "components";
+    spec_.components = parts.dump(-1, ' ', false, Json::error_handler_t::replace);
+    post_processed_ = !at(json_, "post_processor").is_null();
+  }
+
+  // Files of old versions leave the type out.
+  static std::string model_type(const Json& model) {
+    const std::string type = type_of(model);
+    if (!type.empty()) return type;
+    if (at(model, "merges").is_array()) return "BPE";
+    return at(model, "vocab").is_array()                       ? "Unigram"
+           : at(model, "max_input_chars_per_word").is_number() ? "WordPiece"
+                                                               : "WordLevel";
+  }
+
   void read_model() {
     const Json& model = at(json_, "model");
+    if (!model.is_object()) fail("has no model");
+    const std::string type = model_type(model);
+    if (!at(model, "dropout").is_null() && at(model, "dropout") != 0.0) not_supported("dropout", at(model, "dropout"));
     const Json& vocab = at(model, "vocab");
-    const std::string type = model.contains("type") ? type_of(model) : "BPE";
-    if (type != "BPE" || flag(model, "byte_fallback")) {
-      throw Error(name_ + ": the model type \"" + type +
-                      (flag(model, "byte_fallback") ? "\" with byte_fallback" : "\"") + " is not supported",
-                  "supported: byte-level BPE");
+    if (type == "Unigram") {
+      if (!vocab.is_array()) fail("model.vocab is no array");
+      for (size_t id = 0; id < vocab.size(); id++) {
+        const Json& entry = vocab[id];
+        if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_number())
+          fail("model.vocab holds " + entry.dump());
+        put_token(entry[0].get<std::string>(), Json(id), vocab.size());
+        spec_.scores.push_back(entry[1].get<double>());
+      }
+      const int64_t unk = fields::number(model, "unk_id", -1);
+      spec_.unk = unk >= 0 && unk < int64_t(vocab.size()) ? int32_t(unk) : -1;
+      return;
     }
     if (!vocab.is_object()) fail("model.vocab is no object");
-    if (!at(model, "dropout").is_null() && at(model, "dropout") != 0.0)
-      not_supported("model.dropout", at(model, "dropout"));
-    for (const char* key : {"continuing_subword_prefix", "end_of_word_suffix"})
-      if (!is_empty(at(model, key))) not_supported(std::string("model.") + key, at(model, key));
     for (const auto& [text, id] : vocab.items()) put_token(text, id, vocab.size());
-    const Json& merges = at(model, "merges");
-    if (!merges.is_array()) fail("model.merges is no array");
-    for (const Json& merge : merges) spec_.merges.push_back(read_merge(merge));
-    spec_.ignore_merges = flag(model, "ignore_merges");
-    if (const Json& unk = at(model, "unk_token"); unk.is_string()) spec_.unk = find(unk.get<std::string>());
+    if (type == "BPE") {
+      const Json& merges = at(model, "merges");
+      if (!merges.is_array()) fail("model.merges is no array");
+      for (const Json& merge : merges) spec_.merges.push_back(read_merge(merge));
+      spec_.ignore_merges = flag(model, "ignore_merges");
+    } else if (type != "WordPiece" && type != "WordLevel") {
+      not_supported("the model", Json(type));
+    }
+    if (const std::string unk = fields::text(model, "unk_token"); !unk.empty()) spec_.unk = find(unk);
   }
 
   std::string read_merge(const Json& merge) const {
@@ -187,18 +238,14 @@ class Reader {
     spec_.add_prefix_space = flag(*stages.back(), "add_prefix_space", true);
     if (spec_.add_prefix_space && stages.size() > 1)
       not_supported("add_prefix_space after other pre-tokenizers", pre_tokenizer);
-    for (const char* known : {"gpt-2", "smollm", "qwen2", "llama-bpe"}) {
-      if (spec_.patterns != patterns_of(known)) continue;
-      spec_.pre_tokenizer = known;
-      spec_.patterns.clear();
-      break;
-    }
+    spec_.pre_tokenizer = pre_tokenizer_of_patterns(spec_.patterns);
+    if (!spec_.pre_tokenizer.empty()) spec_.patterns.clear();
   }
 
   void add_stage(const Json& stage) {
     const std::string type = type_of(stage);
     if (type == "ByteLevel") {
-      if (flag(stage, "use_regex", true)) spec_.patterns.push_back(kGpt2Pattern);
+      if (flag(stage, "use_regex", true)) spec_.patterns.push_back(pre_tokenizer_patterns("gpt-2")[0]);
     } else if (type == "Digits") {
       spec_.patterns.push_back(flag(stage, "individual_digits") ? kDigitPattern : kDigitPattern + "+");
     } else if (type == "Split") {
@@ -218,7 +265,7 @@ class Reader {
     if (regex.is_string()) {
       spec_.patterns.push_back(regex.get<std::string>());
     } else if (literal.is_string()) {
-      spec_.patterns.push_back(escape_pattern(literal.get<std::string>()));
+      spec_.patterns.push_back(Regex::escape(literal.get<std::string>()));
     } else {
       not_supported("the pattern of a Split", stage);
     }
@@ -231,19 +278,9 @@ class Reader {
       for (const Json& part : at(processor, "processors")) read_post_processor(part);
     } else if (type == "TemplateProcessing") {
       read_template_processing(processor);
-    } else if (type == "RobertaProcessing" || type == "BertProcessing") {
-      spec_.bos = find(pair_name(processor, "cls"));
-      spec_.eos = find(pair_name(processor, "sep"));
-      spec_.add_bos = spec_.add_eos = post_processed_ = true;
     } else {
       not_supported("the post-processor", processor);
     }
-  }
-
-  std::string pair_name(const Json& processor, const char* key) const {
-    const Json& pair = at(processor, key);
-    if (!pair.is_array() || pair.empty() || !pair[0].is_string()) not_supported("the post-processor", processor);
-    return pair[0].get<std::string>();
   }
 
   void read_template_processing(const Json& processor) {
@@ -322,103 +359,6 @@ TokenizerSpec read_tokenizer_json(const fs::path& path) {
   const std::string chat = read_if_there(path.parent_path() / "chat_template.jinja");
   if (!chat.empty()) spec.chat_template = chat;
   return spec;
-}
-
-TokenizerSpec read_vocab_and_merges(const fs::path& vocab_json, const fs::path& merges_txt,
-                                    const std::string& pre_tokenizer) {
-  const MappedFile vocab(vocab_json), merges(merges_txt);
-  Json list = Json::array();
-  std::string_view rest = merges.text();
-  for (bool first = true; !rest.empty(); first = false) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!line.empty() && !(first && line.starts_with("#version"))) list.push_back(std::string(line));
-  }
-  Json json, tokens = Json::array();
-  try {
-    json["model"] = {{"type", "BPE"}, {"vocab", Json::parse(vocab.text())}, {"merges", std::move(list)}};
-  } catch (const nlohmann::json::exception& e) {
-    throw Error(vocab_json.string() + ": " + e.what(), "the file is damaged; fetch it again");
-  }
-  const std::string end_of_text = "<|endoftext|>";
-  const Json& ids = json["model"]["vocab"];
-  if (ids.is_object() && ids.contains(end_of_text)) {
-    tokens.push_back({{"id", ids[end_of_text]}, {"content", end_of_text}, {"special", true}, {"normalized", false}});
-  }
-  json["added_tokens"] = std::move(tokens);
-  json["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
-  Json config = {{"bos_token", end_of_text}, {"eos_token", end_of_text}};
-  TokenizerSpec spec = Reader(json.dump(), config.dump(), vocab_json.string()).read();
-  spec.pre_tokenizer = pre_tokenizer;
-  apply_known_defaults(spec);
-  return spec;
-}
-
-namespace {
-
-OrderedJson template_processing(const TokenizerSpec& spec) {
-  OrderedJson single = OrderedJson::array(), special = OrderedJson::object();
-  const auto add = [&](bool wanted, int32_t id) {
-    if (!wanted || id < 0) return;
-    const std::string& text = spec.tokens.at(size_t(id));
-    single.push_back({{"SpecialToken", {{"id", text}, {"type_id", 0}}}});
-    special[text] = {{"id", text}, {"ids", {id}}, {"tokens", {text}}};
-  };
-  add(spec.add_bos, spec.bos);
-  single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
-  add(spec.add_eos, spec.eos);
-  if (special.empty()) return nullptr;
-  const OrderedJson pair = {{{"Sequence", {{"id", "A"}, {"type_id", 0}}}},
-                            {{"Sequence", {{"id", "B"}, {"type_id", 1}}}}};
-  return {{"type", "TemplateProcessing"}, {"single", single}, {"pair", pair}, {"special_tokens", special}};
-}
-
-}  // namespace
-
-std::string write_tokenizer_json(const TokenizerSpec& spec) {
-  OrderedJson json = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
-  OrderedJson added = OrderedJson::array(), vocab = OrderedJson::object(), stages = OrderedJson::array();
-  for (const AddedToken& t : spec.added) {
-    added.push_back({{"id", t.id},
-                     {"content", t.text},
-                     {"single_word", t.single_word},
-                     {"lstrip", t.lstrip},
-                     {"rstrip", t.rstrip},
-                     {"normalized", t.normalized},
-                     {"special", t.special}});
-  }
-  std::vector<bool> is_added(spec.tokens.size());
-  for (const AddedToken& t : spec.added) is_added.at(size_t(t.id)) = true;
-  auto& object =
-      vocab.get_ref<OrderedJson::object_t&>();  // appended directly: looking a key up is linear in an ordered object
-  for (size_t id = 0; id < spec.tokens.size(); id++)
-    if (!is_added[id] && !spec.tokens[id].empty()) object.emplace_back(spec.tokens[id], id);
-  json["added_tokens"] = std::move(added);
-  json["normalizer"] = spec.nfc ? OrderedJson{{"type", "NFC"}} : OrderedJson();
-  for (const std::string& pattern : spec.pre_tokenizer.empty()
-                                        ? spec.patterns
-                                        : patterns_of(std::string(canonical_pre_tokenizer(spec.pre_tokenizer))))
-    stages.push_back(
-        {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
-  const OrderedJson byte_level = {
-      {"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", false}, {"use_regex", false}};
-  stages.push_back(byte_level);
-  json["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", std::move(stages)}};
-  json["post_processor"] = template_processing(spec);
-  json["decoder"] = byte_level;
-  json["model"] = {{"type", "BPE"},
-                   {"dropout", nullptr},
-                   {"unk_token", nullptr},
-                   {"continuing_subword_prefix", nullptr},
-                   {"end_of_word_suffix", nullptr},
-                   {"fuse_unk", false},
-                   {"byte_fallback", false},
-                   {"ignore_merges", spec.ignore_merges},
-                   {"vocab", std::move(vocab)},
-                   {"merges", spec.merges}};
-  return json.dump();
 }
 
 }  // namespace sedum

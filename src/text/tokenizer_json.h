@@ -7,6 +7,7 @@
 // Throws Error with the path and what is wrong or not known here; never silently ignores a component that changes ids.
 
 #include <filesystem>
+#include <optional>
 #include <string_view>
 
 #include "text/tokenizer.h"
@@ -25,8 +26,13 @@ TokenizerSpec parse_tokenizer_json(std::string_view json, std::string_view confi
 TokenizerSpec read_vocab_and_merges(const std::filesystem::path& vocab_json, const std::filesystem::path& merges_txt,
                                     const std::string& pre_tokenizer = "gpt-2");
 
-// tokenizer.json from a spec: what Hugging Face's `tokenizers` loads with equal ids. (Known pre-tokenizers and
-// patterns.)
+// BERT's list of tokens, one a line; lower-casing where no token has a capital letter.
+TokenizerSpec read_vocab_txt(const std::filesystem::path& path);
+// The same from memory, "##" before what continues a word.
+TokenizerSpec bert_tokenizer(std::vector<std::string> tokens, const std::string& name,
+                             std::optional<bool> lowercase = {});
+
+// tokenizer.json from a spec: what Hugging Face's `tokenizers` loads with equal ids.
 std::string write_tokenizer_json(const TokenizerSpec& spec);
 
 }  // namespace sedum

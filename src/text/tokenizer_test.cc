@@ -257,10 +257,10 @@ TEST(TokenizerJson, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(error("{" + model + "," + level + "}"), "");
   EXPECT_THAT(error("{"), HasSubstr("damaged"));
   EXPECT_THAT(error("[]"), HasSubstr("no JSON object"));
-  EXPECT_THAT(error("{}"), HasSubstr("vocab"));
-  EXPECT_THAT(error("{" + model + "}"), HasSubstr("ByteLevel"));
-  EXPECT_THAT(error(R"({"model": {"type": "Unigram"}})"), HasSubstr("Unigram"));
-  EXPECT_THAT(error(R"({"normalizer": {"type": "Lowercase"},)" + model + "," + level + "}"), HasSubstr("Lowercase"));
+  EXPECT_THAT(error("{}"), HasSubstr("no model"));
+  EXPECT_THAT(error(R"({"model": {"type": "Unigram"}})"), HasSubstr("vocab"));
+  EXPECT_THAT(error(R"({"normalizer": {"type": "Rot13"},)" + model + "," + level + "}"), HasSubstr("Rot13"));
+  EXPECT_THAT(error(R"({"pre_tokenizer": {"type": "Syllables"},)" + model + "}"), HasSubstr("Syllables"));
   EXPECT_THAT(error(R"({"model": {"type": "BPE", "vocab": {"a": 99999999}, "merges": []},)" + level + "}"),
               HasSubstr("99999999"));
   EXPECT_THAT(error(R"({"model": {"type": "BPE", "vocab": {"a": "b"}, "merges": []},)" + level + "}"),

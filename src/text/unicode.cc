@@ -1,6 +1,7 @@
 #include "text/unicode.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace sedum::unicode {
 
@@ -115,6 +116,20 @@ std::string to_lower(std::string_view text) {
   });
 }
 
+std::string lower_each(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  for (const char *p = text.data(), *end = p + text.size(); p < end;) {
+    const Decoded c = decode(p, end);
+    if (c.code < 0x80)
+      out.push_back(*p >= 'A' && *p <= 'Z' ? char(*p + 32) : *p);
+    else if (!append_case(tables::kLower, tables::kLowerCount, c.code, out))
+      out.append(p, size_t(c.length));
+    p += c.length;
+  }
+  return out;
+}
+
 std::string to_upper(std::string_view text) {
   return map_characters(text, [](Decoded c, size_t, std::string& out) {
     return append_case(tables::kUpper, tables::kUpperCount, c.code, out);
@@ -156,6 +171,23 @@ size_t incomplete_tail(std::string_view text) {
     return length > 0 && size_t(good) == back && good < length ? back : 0;
   }
   return 0;
+}
+
+bool is_valid(std::string_view text) {
+  const char *p = text.data(), *end = p + text.size();
+  while (true) {
+    while (end - p >= 8) {
+      uint64_t eight;
+      std::memcpy(&eight, p, 8);
+      if (eight & 0x8080808080808080u) break;
+      p += 8;
+    }
+    while (p < end && static_cast<unsigned char>(*p) < 0x80) p++;
+    if (p == end) return true;
+    const Decoded c = decode_multibyte(p, end);
+    if (c.code == kInvalid) return false;
+    p += c.length;
+  }
 }
 
 size_t count_characters(std::string_view text) {

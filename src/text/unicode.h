@@ -1,5 +1,5 @@
 #pragma once
-// Unicode 16.0 as far as tokenizers and templates need it: UTF-8, categories, case, normal form C.
+// Unicode 16.0 as far as tokenizers and templates need it: UTF-8, categories, case, normal forms.
 //
 //   for (const char* p = begin; p < end;) {
 //     unicode::Decoded c = unicode::decode(p, end);
@@ -87,8 +87,16 @@ inline bool is_space(char32_t code) { return properties(code) & kWhiteSpace; }
 inline bool is_punctuation(char32_t code) { return uint8_t(category(code) - Pc) <= Po - Pc; }
 // What \w means in regular expressions, near enough: letters, marks, numbers and connecting punctuation.
 inline bool is_word(char32_t code) { return uint8_t(category(code) - Lu) <= Pc - Lu; }
+// The same to the letter (UTS #18, annex C): without superscripts and fractions, with circled letters and joiners.
+inline bool is_regex_word(char32_t code) {
+  if (category(code) == No) return false;
+  return is_word(code) || code == 0x200C || code == 0x200D || (code >= 0x24B6 && code <= 0x24E9) ||
+         (code >= 0x1F130 && code <= 0x1F149) || (code >= 0x1F150 && code <= 0x1F169) ||
+         (code >= 0x1F170 && code <= 0x1F189);
+}
 
-std::string to_lower(std::string_view text);  // full mappings, with the final sigma
+std::string to_lower(std::string_view text);    // full mappings, with the final sigma
+std::string lower_each(std::string_view text);  // character by character: every sigma becomes the one inside words
 std::string to_upper(std::string_view text);
 std::string to_title(std::string_view text);  // every character, as at the beginning of a word
 
@@ -96,6 +104,9 @@ std::string to_title(std::string_view text);  // every character, as at the begi
 std::string nfc(std::string_view text);
 bool is_nfc(std::string_view text);
 std::string nfd(std::string_view text);
+// The same with compatibility decompositions: ligatures, full-width forms, superscripts become what they stand for.
+std::string nfkc(std::string_view text);
+std::string nfkd(std::string_view text);
 
 // Invalid parts replaced by U+FFFD, one for each maximal subpart as Unicode recommends (3.9, table 3-8) and Python does.
 std::string replace_invalid(std::string_view text);
@@ -103,5 +114,6 @@ std::string replace_invalid(std::string_view text);
 size_t incomplete_tail(std::string_view text);
 
 size_t count_characters(std::string_view text);
+bool is_valid(std::string_view text);  // UTF-8 throughout
 
 }  // namespace sedum::unicode

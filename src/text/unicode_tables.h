@@ -23,7 +23,8 @@ struct Decomposition {
   char32_t code;
   uint16_t offset, length;
 };
-extern const Decomposition kDecompositions[];
+extern const Decomposition kDecompositions[];  // canonical
+extern const Decomposition kCompatibility[];   // NFKD where it is not NFD
 extern const char32_t kDecompositionPool[];
 struct Composition {
   char32_t first, second, composed;
@@ -34,6 +35,6 @@ struct CaseMapping {
 };
 extern const CaseMapping kUpper[], kLower[];
 extern const CaseMapping kTitle[];  // where it is not the upper case
-extern const int kDecompositionCount, kCompositionCount, kUpperCount, kLowerCount, kTitleCount;
+extern const int kDecompositionCount, kCompatibilityCount, kCompositionCount, kUpperCount, kLowerCount, kTitleCount;
 
 }  // namespace sedum::unicode::tables

@@ -5,13 +5,11 @@
 //   WordCache::Slot& slot = cache.slot(key);
 //   if (slot.holds(key)) ... slot.ids ... else { merge; slot.put(key, ids); }
 //
-// One cache for each thread that is encoding: WordCachePool lends them.
+// One cache for each thread that is encoding (TokenCachePool lends them).
 
 #include <bit>
 #include <cstdint>
 #include <cstring>
-#include <memory>
-#include <mutex>
 #include <span>
 #include <vector>
 
@@ -63,25 +61,6 @@ class WordCache {
  private:
   static constexpr int kBits = 15;  // 32,768 words, 1 MiB
   std::vector<Slot> slots_ = std::vector<Slot>(size_t{1} << kBits);
-};
-
-class WordCachePool {
- public:
-  std::unique_ptr<WordCache> take() {
-    const std::lock_guard lock(mutex_);
-    if (free_.empty()) return std::make_unique<WordCache>();
-    auto cache = std::move(free_.back());
-    free_.pop_back();
-    return cache;
-  }
-  void give_back(std::unique_ptr<WordCache> cache) {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(std::move(cache));
-  }
-
- private:
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<WordCache>> free_;
 };
 
 }  // namespace sedum

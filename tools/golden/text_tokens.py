@@ -107,4 +107,5 @@ def main():
     (GOLDEN / "tokens.json").write_text(json.dumps(out, ensure_ascii=True, indent=None, separators=(",", ":")).replace('"tiny/', '\n"tiny/') + "\n")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/gguf_tokenizer.h"
 
 namespace sedum {
 namespace {
@@ -69,42 +70,6 @@ ModelConfig read_config(const GgufFile& file) {
   return c;
 }
 
-std::vector<std::string> strings(const GgufFile& file, const char* key) {
-  const auto views = file.get<std::vector<std::string_view>>(key);
-  return {views.begin(), views.end()};
-}
-
-TokenizerSpec read_tokenizer(const GgufFile& file) {
-  const auto model = file.get<std::string>("tokenizer.ggml.model");
-  if (model != "gpt2")
-    throw Error(file.where() + ": the tokenizer \"" + printable(model) + "\" is not known here",
-                "models with byte-level BPE can be used");
-  TokenizerSpec spec;
-  spec.model = "bpe";
-  spec.pre_tokenizer = file.get_or<std::string>("tokenizer.ggml.pre", "gpt-2");
-  if (spec.pre_tokenizer == "default") spec.pre_tokenizer = "gpt-2";
-  apply_known_defaults(spec);
-  spec.tokens = strings(file, "tokenizer.ggml.tokens");
-  spec.merges = strings(file, "tokenizer.ggml.merges");
-  if (file.has("tokenizer.ggml.token_type"))
-    for (const int32_t kind : file.get<std::vector<int32_t>>("tokenizer.ggml.token_type")) {
-      if (kind < 1 || kind > 6)
-        throw Error(file.where() + ": tokenizer.ggml.token_type holds " + std::to_string(kind), "the file is damaged");
-      spec.kinds.push_back(TokenKind(kind));
-    }
-  if (!spec.kinds.empty() && spec.kinds.size() != spec.tokens.size())
-    throw Error(file.where() + ": token types and tokens differ in number", "the file is damaged");
-  spec.bos = file.get_or<int32_t>("tokenizer.ggml.bos_token_id", -1);
-  spec.eos = file.get_or<int32_t>("tokenizer.ggml.eos_token_id", -1);
-  spec.unk = file.get_or<int32_t>("tokenizer.ggml.unknown_token_id", -1);
-  spec.pad = file.get_or<int32_t>("tokenizer.ggml.padding_token_id", -1);
-  spec.add_bos = file.get_or<bool>("tokenizer.ggml.add_bos_token", spec.add_bos);
-  spec.add_eos = file.get_or<bool>("tokenizer.ggml.add_eos_token", spec.add_eos);
-  spec.add_prefix_space = file.get_or<bool>("tokenizer.ggml.add_space_prefix", false);
-  spec.chat_template = file.get_or<std::string>("tokenizer.chat_template", "");
-  return spec;
-}
-
 }  // namespace
 
 Checkpoint open_gguf(const std::filesystem::path& path) {
@@ -113,7 +78,7 @@ Checkpoint open_gguf(const std::filesystem::path& path) {
   c.path_ = path, c.name_ = path.stem().string(), c.gguf_ = true;
   c.config_ = read_config(*file);
   c.has_tokenizer_ = file->has("tokenizer.ggml.model");
-  c.read_tokenizer_ = [file] { return read_tokenizer(*file); };
+  c.read_tokenizer_ = [file] { return read_gguf_tokenizer(*file); };
   c.source_ = std::move(file);
   return c;
 }
