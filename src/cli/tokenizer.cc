@@ -101,6 +101,7 @@ SEDUM_COMMAND(tokenizer) {
   using namespace sedum::cli;
   auto o = std::make_shared<TrainOptions>();
   app.require_subcommand(1);
+  app.footer("example: sedum tokenizer train --type bpe --vocab-size 8000 --input book.txt --out my-tokenizer");
   CLI::App* train = app.add_subcommand("train", "a tokenizer of one's own, from text files");
   train->add_option("--type", o->training.type, "bpe (byte-level), unigram or wordpiece")
       ->capture_default_str()

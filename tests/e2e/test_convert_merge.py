@@ -104,7 +104,9 @@ class Merge(SedumTest):
                 adapter = self.train(model)
                 both = self.logits(model, "--adapter", adapter)
                 self.assertGreater(self.relative(self.logits(model), both), 0.05)  # the adapter does something
-                for out, kind, limit in (("merged.gguf", "f32", 1e-5), ("merged", "f32", 1e-5), ("half.gguf", "f16", 2e-2)):
+                # f32: a merged weight is rounded once more, and sums of up to 96 terms run in another order: (1 + √96) · 6e-8 for each of
+                # 15 products, one after the other, makes 1e-5; twice that.
+                for out, kind, limit in (("merged.gguf", "f32", 2e-5), ("merged", "f32", 2e-5), ("half.gguf", "f16", 2e-2)):
                     done = self.sedum("merge", "--model", model, "--adapter", adapter, "--out", out, "--type", kind)
                     self.assertIn("loss of base and adapter", done.stdout)
                     self.assertLess(self.relative(self.logits(self.folder / out), both), limit, (name, out))

@@ -24,7 +24,7 @@ CATALOGUED = ("qwen2.5-coder-0.5b", "smollm2-135m")
 SERVERS = ("serve", "chat", "course serve")
 NOT_RUN = re.compile(r"<!--\s*not run:\s*(.+?)\s*-->")
 SHORT_RUN = ["max_steps=2", "cutoff_len=128", "per_device_train_batch_size=2", "gradient_accumulation_steps=1", "threads=1", "compute=f32",
-             "max_samples=8", "save_steps=0"]
+             "max_samples=8", "save_steps=0", "success_gate=false", "overwrite_output_dir=true"]
 
 # Stands in for `sedum` on PATH: the real one with the arguments changed as the header says.
 SHIM = """#!{python}
@@ -97,7 +97,13 @@ class Documents(SedumTest):
         self.write("mine.txt", "\n".join(f"The pond is {i} metres deep. 池塘深{i}米。" for i in range(200)) + "\n")
         shutil.copy(self.folder / "mine.txt", self.folder / "stories.txt")
         self.write("heldout.txt", "\n".join(f"The lake is {i} metres wide." for i in range(100)) + "\n")
-        self.write("messages.json", [{"role": "user", "content": "Hi"}])
+        for name in ("book.txt", "notes/pond.md"):
+            self.write(name, "The pond is two metres deep.\n\nPerch live in it. 池塘深两米。\n")
+        for name in ("messages.json", "chat.json"):
+            self.write(name, [{"role": "user", "content": "Hi"}])
+        tool = {"name": "depth", "description": "of a pond", "parameters": {"type": "object", "properties": {"pond": {"type": "string"}}}}
+        self.write("tools.json", [{"type": "function", "function": tool}])
+        shutil.copy(TINY / "tokenizer.json", self.folder / "tokenizer.json")
         shutil.copy(GOLDEN / "models" / "llama.f32.gguf", self.folder / "model.gguf")
         bin_folder = self.folder / "bin"
         bin_folder.mkdir()
