@@ -202,7 +202,8 @@ EncodedChat Server::encode_with_documents(const ServedModel& model, const openai
     else
       extended.messages.insert(extended.messages.begin(), json{{"role", "system"}, {"content", text}});
     EncodedChat encoded = encode(model, extended, field);
-    if (int64_t(encoded.ids.size()) + kAnswerRoom > model.engine->context_length()) continue;
+    const int64_t context = model.engine->context_length();
+    if (int64_t(encoded.ids.size()) + std::min(kAnswerRoom, context / 4) > context) continue;
     for (size_t i = 0; i < sources.size(); ++i)
       head.sources.push_back({{"index", i + 1},
                               {"path", sources[i].path},

@@ -31,6 +31,8 @@ json parse_object(std::string_view body) {
     value = json::parse(body, not_too_large);
   } catch (const json::parse_error& e) {
     throw Failure::invalid("", fmt::format("the body is not valid JSON: error at byte {}", e.byte), "invalid_json");
+  } catch (const json::out_of_range&) {
+    throw Failure::invalid("", "the body holds a number that is too large", "invalid_json");
   }
   if (!value.is_object())
     throw Failure::invalid("", fmt::format("the body must be a JSON object, it is {}", type_name(value)));
