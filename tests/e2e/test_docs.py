@@ -122,7 +122,7 @@ class Documents(SedumTest):
         out = ""
         for line in process.stdout:
             out += line
-            if "http://" in line:
+            if "Ctrl-C" in line:  # its last line: signals are taken from now on
                 process.send_signal(signal.SIGINT)
         return process.wait(timeout=PATIENCE), out
 
