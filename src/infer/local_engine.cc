@@ -75,8 +75,8 @@ LocalEngine::LocalEngine(const RuntimeModel& model, EngineOptions options)
                                               cache_.page_count() * PagedCache::kPageTokens, options_.step_tokens);
   else if (options_.prompt_lookup > 0)
     drafter_ = std::make_unique<LookupDrafter>(options_.prompt_lookup);
-  counted_.first_token_seconds = Histogram(kFirstToken), counted_.between_tokens_seconds = Histogram(kBetweenTokens);
-  counted_.request_seconds = Histogram(kRequest);
+  statistics_.first_token_seconds = Histogram(kFirstToken), statistics_.between_tokens_seconds = Histogram(kBetweenTokens);
+  statistics_.request_seconds = Histogram(kRequest);
   update_statistics();
   thread_ = std::thread([this] { run(); });
 }
@@ -159,7 +159,7 @@ void LocalEngine::cancel(RequestId id) {
 }
 
 EngineStatistics LocalEngine::statistics() const {
-  std::lock_guard lock(mutex_);
+  std::scoped_lock lock(mutex_, statistics_mutex_);
   EngineStatistics now = statistics_;
   now.waiting += int64_t(incoming_.size()), now.requests += incoming_.size();
   return now;
@@ -189,7 +189,7 @@ void LocalEngine::run() {
 
 // With the lock held; listeners are called all the same: they must not call back.
 void LocalEngine::take_new_requests() {
-  counted_.requests += incoming_.size();
+  count(&EngineStatistics::requests, incoming_.size());
   for (auto& request : incoming_) active_.push_back(std::move(request));
   incoming_.clear();
   for (const RequestId id : std::exchange(cancelled_, {}))
@@ -206,27 +206,39 @@ void LocalEngine::fail(Request& request, const std::string& error) {
 }
 
 void LocalEngine::emit(Request& request, const GenerationUpdate& update) {
-  const Clock::time_point now = Clock::now();
-  if (update.id >= 0) {
-    ++counted_.generated_tokens;
-    Clock::time_point& last = request.last_token[size_t(update.index)];
-    if (last == Clock::time_point{})
-      counted_.first_token_seconds.add(seconds_between(request.arrival, now));
-    else
-      counted_.between_tokens_seconds.add(seconds_between(last, now));
-    last = now;
-  }
-  if (update.last) {
-    counted_.request_seconds.add(seconds_between(request.arrival, now));
-    ++(update.finish == FinishReason::kCancelled ? counted_.cancelled
-       : update.finish == FinishReason::kError   ? counted_.failed
-                                                 : counted_.finished);
-  }
+  count(request, update);
   request.listener(update);
 }
 
+void LocalEngine::count(uint64_t EngineStatistics::*counter, uint64_t n) {
+  std::lock_guard counting(statistics_mutex_);
+  statistics_.*counter += n;
+}
+
+void LocalEngine::count(Request& request, const GenerationUpdate& update) {
+  const Clock::time_point now = Clock::now();
+  std::lock_guard counting(statistics_mutex_);
+  EngineStatistics& s = statistics_;
+  if (update.id >= 0) {
+    ++s.generated_tokens;
+    Clock::time_point& last = request.last_token[size_t(update.index)];
+    if (last == Clock::time_point{})
+      s.first_token_seconds.add(seconds_between(request.arrival, now));
+    else
+      s.between_tokens_seconds.add(seconds_between(last, now));
+    last = now;
+  }
+  if (update.last) {
+    s.request_seconds.add(seconds_between(request.arrival, now));
+    ++(update.finish == FinishReason::kCancelled ? s.cancelled
+       : update.finish == FinishReason::kError   ? s.failed
+                                                 : s.finished);
+  }
+}
+
 void LocalEngine::update_statistics() {
-  EngineStatistics& s = counted_;
+  std::lock_guard counting(statistics_mutex_);
+  EngineStatistics& s = statistics_;
   s.waiting = s.running = 0;
   int64_t stored = 0, room = 0;
   for (const auto& request : active_) {
@@ -242,8 +254,6 @@ void LocalEngine::update_statistics() {
   s.pages_free = cache_.free_pages() - s.pages_cached, s.pages_used = s.pages - s.pages_free - s.pages_cached;
   s.page_tokens = PagedCache::kPageTokens, s.page_bytes = cache_.page_bytes();
   s.wasted_share = room > 0 ? 1 - double(stored) / double(room) : 0;
-  std::lock_guard lock(mutex_);
-  statistics_ = s;
 }
 
 // A whole answer.

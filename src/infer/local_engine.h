@@ -71,6 +71,8 @@ class LocalEngine : public GenerationEngine {
   void run();
   void take_new_requests();
   void emit(Request& request, const GenerationUpdate& update);
+  void count(Request& request, const GenerationUpdate& update);
+  void count(uint64_t EngineStatistics::*counter, uint64_t n = 1);
   void draft();
   Plan plan_step();
   void plan_decoding(Plan& plan, int64_t& budget, int64_t& slots);
@@ -91,14 +93,15 @@ class LocalEngine : public GenerationEngine {
   PagedCache cache_;
   std::unique_ptr<Drafter> drafter_;            // null: no guesses
   std::list<std::unique_ptr<Request>> active_;  // in order of arrival; the engine thread's own
-  EngineStatistics counted_;                    // likewise
+
+  mutable std::mutex statistics_mutex_;  // taken last, and for the counting alone
+  EngineStatistics statistics_;          // a token is counted before its listener hears of it
 
   std::mutex grammar_mutex_;
   std::shared_ptr<const grammar::TokenTable> token_table_;  // made when a grammar first needs it
   std::deque<std::pair<GrammarSpec, std::shared_ptr<grammar::Grammar>>> grammars_;  // compiled lately
 
   mutable std::mutex mutex_;
-  EngineStatistics statistics_;  // as of the last step
   std::condition_variable wake_;
   std::deque<std::unique_ptr<Request>> incoming_;
   std::vector<RequestId> cancelled_;

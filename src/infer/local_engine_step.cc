@@ -24,7 +24,7 @@ bool LocalEngine::reserve_or_preempt(Plan& plan, Request& request, Unit& unit, L
         std::erase_if(plan, [&](const Share& share) { return share.unit == &*u; });
       }
     if (!preempted) return false;
-    ++counted_.preemptions;
+    count(&EngineStatistics::preemptions);
   }
   return true;
 }
@@ -35,7 +35,7 @@ void LocalEngine::find_prefix(Request& request, Line& line) {
   const int64_t found = cache_.find(line.state, line.tokens, uint64_t(request.adapter));
   if (request.decoding->cached_tokens >= 0) return;  // computed again after a preemption
   request.decoding->cached_tokens = int(found);
-  counted_.cached_tokens += uint64_t(found);
+  count(&EngineStatistics::cached_tokens, uint64_t(found));
 }
 
 bool LocalEngine::plan_line(Plan& plan, Request& request, Unit& unit, Line& line, int64_t rows) {
@@ -112,7 +112,7 @@ void LocalEngine::step() {
   draft();
   Plan plan = plan_step();
   if (plan.empty()) return;
-  ++counted_.steps;
+  count(&EngineStatistics::steps);
   auto ids = std::make_shared<std::vector<int32_t>>();
   auto wanted = std::make_shared<std::vector<int32_t>>();  // rows whose logits are
   std::vector<PagedStep::Part> parts;
@@ -164,7 +164,7 @@ void LocalEngine::advance(const Plan& plan, const Variable& hidden, float* logit
       cache_.remember(line.state, std::span(line.tokens).first(certain), uint64_t(share.request->adapter));
     if (!share.request->counted && line.state.length >= int64_t(share.request->decoding->request().prompt.size())) {
       share.request->counted = true;
-      counted_.prompt_tokens += share.request->decoding->request().prompt.size();
+      count(&EngineStatistics::prompt_tokens, share.request->decoding->request().prompt.size());
     }
     if (i + 1 < plan.size() && plan[i + 1].unit == share.unit) continue;
     Decoding& decoding = *share.request->decoding;
@@ -174,8 +174,8 @@ void LocalEngine::advance(const Plan& plan, const Variable& hidden, float* logit
     } catch (const Error& e) {
       fail(*share.request, e.what());
     }
-    counted_.drafted_tokens += uint64_t(decoding.drafted_tokens - drafted);
-    counted_.accepted_tokens += uint64_t(decoding.accepted_tokens - accepted);
+    count(&EngineStatistics::drafted_tokens, uint64_t(decoding.drafted_tokens - drafted));
+    count(&EngineStatistics::accepted_tokens, uint64_t(decoding.accepted_tokens - accepted));
     computed.clear();
   }
 }
