@@ -20,11 +20,18 @@ template <class T>
 constexpr RowKernels<T> kNaive = {ref::rms_norm_forward<T>,
                                   ref::rms_norm_backward<T>,
                                   ref::rms_norm_backward_weight<T>,
+                                  ref::layer_norm_forward<T>,
+                                  ref::layer_norm_backward<T>,
+                                  ref::layer_norm_backward_weight<T>,
                                   ref::softmax_forward<T>,
                                   ref::softmax_backward<T>,
                                   ref::rope<T>,
                                   ref::silu_forward<T>,
                                   ref::silu_backward<T>,
+                                  ref::gelu_forward<T>,
+                                  ref::gelu_backward<T>,
+                                  ref::gelu_tanh_forward<T>,
+                                  ref::gelu_tanh_backward<T>,
                                   ref::swiglu_forward<T>,
                                   ref::swiglu_backward<T>,
                                   ref::embedding_backward<T>,
@@ -88,6 +95,40 @@ void rms_norm_backward(ThreadPool& pool, const T* dy, const T* x, const stat_t<T
       [&](int64_t b, int64_t e) {
         row_kernels<T>().rms_norm_backward(dy + b * cols, x + b * cols, weight, inverse_rms + b, e - b, cols,
                                            dx + b * cols);
+      },
+      row_grain(cols));
+}
+
+template <class T>
+void layer_norm_forward(ThreadPool& pool, const T* x, const stat_t<T>* weight, const stat_t<T>* bias, float eps,
+                        int64_t rows, int64_t cols, T* y, stat_t<T>* mean, stat_t<T>* inverse_deviation) {
+  pool.parallel_for(
+      rows,
+      [&](int64_t b, int64_t e) {
+        row_kernels<T>().layer_norm_forward(x + b * cols, weight, bias, eps, e - b, cols, y + b * cols,
+                                            mean ? mean + b : nullptr, mean ? inverse_deviation + b : nullptr);
+      },
+      row_grain(cols));
+}
+
+template <class T>
+void layer_norm_backward(ThreadPool& pool, const T* dy, const T* x, const stat_t<T>* weight, const stat_t<T>* mean,
+                         const stat_t<T>* inverse_deviation, int64_t rows, int64_t cols, T* dx, stat_t<T>* dweight,
+                         stat_t<T>* dbias) {
+  // The columns first: dx may stand where dy or x stood.
+  if (dweight)
+    pool.parallel_for(
+        cols,
+        [&](int64_t b, int64_t e) {
+          row_kernels<T>().layer_norm_backward_weight(dy, x, mean, inverse_deviation, rows, cols, b, e, dweight);
+        },
+        kColumns);
+  if (dbias) add_column_sums<T>(pool, dy, rows, cols, dbias);
+  pool.parallel_for(
+      rows,
+      [&](int64_t b, int64_t e) {
+        row_kernels<T>().layer_norm_backward(dy + b * cols, x + b * cols, weight, mean + b, inverse_deviation + b,
+                                             e - b, cols, dx + b * cols);
       },
       row_grain(cols));
 }
@@ -228,27 +269,59 @@ void silu_backward(ThreadPool& pool, const T* dy, const T* x, int64_t n, T* dx) 
       n, [&](int64_t b, int64_t e) { row_kernels<T>().silu_backward(dy + b, x + b, e - b, dx + b); }, kValues);
 }
 
-#define SEDUM_ROWS(T)                                                                                               \
-  template const RowKernels<T>& row_kernels<T>();                                                                   \
-  template void rms_norm_forward(ThreadPool&, const T*, const stat_t<T>*, float, int64_t, int64_t, T*, stat_t<T>*); \
-  template void rms_norm_backward(ThreadPool&, const T*, const T*, const stat_t<T>*, const stat_t<T>*, int64_t,     \
-                                  int64_t, T*, stat_t<T>*);                                                         \
-  template void softmax_forward(ThreadPool&, const T*, float, int64_t, int64_t, T*);                                \
-  template void softmax_backward(ThreadPool&, const T*, const T*, float, int64_t, int64_t, T*);                     \
-  template void rope(ThreadPool&, const T*, const stat_t<T>*, const stat_t<T>*, int64_t, int64_t, int64_t, int64_t, \
-                     float, T*);                                                                                    \
-  template void swiglu_forward(ThreadPool&, const T*, const T*, int64_t, T*);                                       \
-  template void swiglu_backward(ThreadPool&, const T*, const T*, const T*, int64_t, T*, T*);                        \
-  template void embedding_forward(ThreadPool&, DType, const void*, size_t, const int32_t*, int64_t, int64_t, T*);   \
-  template void embedding_backward(ThreadPool&, const T*, const int32_t*, int64_t, int64_t, stat_t<T>*);            \
-  template void cross_entropy(ThreadPool&, T*, const int32_t*, float, int64_t, int64_t, stat_t<T>*, bool);          \
-  template void add(ThreadPool&, const T*, const T*, int64_t, T*);                                                  \
-  template void multiply(ThreadPool&, const T*, const T*, int64_t, T*);                                             \
-  template void scale(ThreadPool&, const T*, float, int64_t, T*);                                                   \
-  template void add_row_vector(ThreadPool&, const T*, const stat_t<T>*, int64_t, int64_t, T*);                      \
-  template void add_column_sums(ThreadPool&, const T*, int64_t, int64_t, stat_t<T>*);                               \
-  template void silu_forward(ThreadPool&, const T*, int64_t, T*);                                                   \
-  template void silu_backward(ThreadPool&, const T*, const T*, int64_t, T*);
+template <class T>
+void gelu_forward(ThreadPool& pool, const T* x, int64_t n, T* y) {
+  pool.parallel_for(
+      n, [&](int64_t b, int64_t e) { row_kernels<T>().gelu_forward(x + b, e - b, y + b); }, kValues);
+}
+
+template <class T>
+void gelu_backward(ThreadPool& pool, const T* dy, const T* x, int64_t n, T* dx) {
+  pool.parallel_for(
+      n, [&](int64_t b, int64_t e) { row_kernels<T>().gelu_backward(dy + b, x + b, e - b, dx + b); }, kValues);
+}
+
+template <class T>
+void gelu_tanh_forward(ThreadPool& pool, const T* x, int64_t n, T* y) {
+  pool.parallel_for(
+      n, [&](int64_t b, int64_t e) { row_kernels<T>().gelu_tanh_forward(x + b, e - b, y + b); }, kValues);
+}
+
+template <class T>
+void gelu_tanh_backward(ThreadPool& pool, const T* dy, const T* x, int64_t n, T* dx) {
+  pool.parallel_for(
+      n, [&](int64_t b, int64_t e) { row_kernels<T>().gelu_tanh_backward(dy + b, x + b, e - b, dx + b); }, kValues);
+}
+
+#define SEDUM_ROWS(T)                                                                                                  \
+  template const RowKernels<T>& row_kernels<T>();                                                                      \
+  template void rms_norm_forward(ThreadPool&, const T*, const stat_t<T>*, float, int64_t, int64_t, T*, stat_t<T>*);    \
+  template void rms_norm_backward(ThreadPool&, const T*, const T*, const stat_t<T>*, const stat_t<T>*, int64_t,        \
+                                  int64_t, T*, stat_t<T>*);                                                            \
+  template void softmax_forward(ThreadPool&, const T*, float, int64_t, int64_t, T*);                                   \
+  template void softmax_backward(ThreadPool&, const T*, const T*, float, int64_t, int64_t, T*);                        \
+  template void rope(ThreadPool&, const T*, const stat_t<T>*, const stat_t<T>*, int64_t, int64_t, int64_t, int64_t,    \
+                     float, T*);                                                                                       \
+  template void swiglu_forward(ThreadPool&, const T*, const T*, int64_t, T*);                                          \
+  template void swiglu_backward(ThreadPool&, const T*, const T*, const T*, int64_t, T*, T*);                           \
+  template void embedding_forward(ThreadPool&, DType, const void*, size_t, const int32_t*, int64_t, int64_t, T*);      \
+  template void embedding_backward(ThreadPool&, const T*, const int32_t*, int64_t, int64_t, stat_t<T>*);               \
+  template void cross_entropy(ThreadPool&, T*, const int32_t*, float, int64_t, int64_t, stat_t<T>*, bool);             \
+  template void add(ThreadPool&, const T*, const T*, int64_t, T*);                                                     \
+  template void multiply(ThreadPool&, const T*, const T*, int64_t, T*);                                                \
+  template void scale(ThreadPool&, const T*, float, int64_t, T*);                                                      \
+  template void add_row_vector(ThreadPool&, const T*, const stat_t<T>*, int64_t, int64_t, T*);                         \
+  template void add_column_sums(ThreadPool&, const T*, int64_t, int64_t, stat_t<T>*);                                  \
+  template void silu_forward(ThreadPool&, const T*, int64_t, T*);                                                      \
+  template void silu_backward(ThreadPool&, const T*, const T*, int64_t, T*);                                           \
+  template void gelu_forward(ThreadPool&, const T*, int64_t, T*);                                                      \
+  template void gelu_backward(ThreadPool&, const T*, const T*, int64_t, T*);                                           \
+  template void gelu_tanh_forward(ThreadPool&, const T*, int64_t, T*);                                                 \
+  template void gelu_tanh_backward(ThreadPool&, const T*, const T*, int64_t, T*);                                      \
+  template void layer_norm_forward(ThreadPool&, const T*, const stat_t<T>*, const stat_t<T>*, float, int64_t, int64_t, \
+                                   T*, stat_t<T>*, stat_t<T>*);                                                        \
+  template void layer_norm_backward(ThreadPool&, const T*, const T*, const stat_t<T>*, const stat_t<T>*,               \
+                                    const stat_t<T>*, int64_t, int64_t, T*, stat_t<T>*, stat_t<T>*);
 SEDUM_ROWS(float)
 SEDUM_ROWS(double)
 SEDUM_ROWS(bf16)

@@ -21,6 +21,17 @@ template <class T>
 void rms_norm_backward(ThreadPool& pool, const T* dy, const T* x, const stat_t<T>* weight, const stat_t<T>* inverse_rms,
                        int64_t rows, int64_t cols, T* dx, stat_t<T>* dweight);
 
+// y = (x − mean) / sqrt(variance + eps) · weight + bias over a row, the variance divided by cols. mean, inverse_deviation (rows) are saved
+// for the backward pass and may both be null. Ba et al.: "Layer Normalization", 2016.
+template <class T>
+void layer_norm_forward(ThreadPool& pool, const T* x, const stat_t<T>* weight, const stat_t<T>* bias, float eps,
+                        int64_t rows, int64_t cols, T* y, stat_t<T>* mean, stat_t<T>* inverse_deviation);
+// dx is overwritten; dweight and dbias (cols) are added to and may both be null.
+template <class T>
+void layer_norm_backward(ThreadPool& pool, const T* dy, const T* x, const stat_t<T>* weight, const stat_t<T>* mean,
+                         const stat_t<T>* inverse_deviation, int64_t rows, int64_t cols, T* dx, stat_t<T>* dweight,
+                         stat_t<T>* dbias);
+
 // y = softmax(scale · x) by rows; x == y allowed. A row of -inf only gives NaN, as the definition does.
 template <class T>
 void softmax_forward(ThreadPool& pool, const T* x, float scale, int64_t rows, int64_t cols, T* y);
@@ -70,5 +81,16 @@ template <class T>
 void silu_forward(ThreadPool& pool, const T* x, int64_t n, T* y);
 template <class T>
 void silu_backward(ThreadPool& pool, const T* dy, const T* x, int64_t n, T* dx);
+
+// y = x Φ(x), Φ the normal distribution's: exactly, by erf, or as GPT-2 has it, Φ(x) ≈ (1 + tanh(√(2/π) (x + 0.044715 x³))) / 2. The two
+// differ by up to 5e-4. Hendrycks, Gimpel: "Gaussian Error Linear Units", 2016.
+template <class T>
+void gelu_forward(ThreadPool& pool, const T* x, int64_t n, T* y);
+template <class T>
+void gelu_backward(ThreadPool& pool, const T* dy, const T* x, int64_t n, T* dx);
+template <class T>
+void gelu_tanh_forward(ThreadPool& pool, const T* x, int64_t n, T* y);
+template <class T>
+void gelu_tanh_backward(ThreadPool& pool, const T* dy, const T* x, int64_t n, T* dx);
 
 }  // namespace sedum

@@ -13,29 +13,6 @@ namespace {
 
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-struct Shape {
-  int64_t rows, cols;
-};
-// One value, tails of both vector widths, a model's width, a row beyond the blocks of softmax and the grains of threads.
-const std::vector<Shape> kShapes = {{1, 1}, {3, 7}, {2, 16}, {5, 33}, {65, 64}, {17, 576}, {3, 5003}, {130, 100}};
-
-// Runs `check` for f32 and bf16 on every instruction set.
-template <class F>
-void on_all(F&& check) {
-  ThreadPool pool(2);
-  for (const Isa isa : isas_to_test()) {
-    const ScopedIsa forced(isa);
-    for (const auto [rows, cols] : kShapes) {
-      const std::string what = std::string(name(isa)) + ", " + std::to_string(rows) + " × " + std::to_string(cols);
-      check(pool, float(), rows, cols, what + ", f32");
-      check(pool, bf16(), rows, cols, what + ", bf16");
-    }
-  }
-}
-
-// Sums of n terms of size one in f32: 8 steps of a random walk and a few roundings.
-double slack(int64_t n) { return 8 + 8 * std::sqrt(double(n)); }
-
 TEST(Rows, RmsNormLikeTwin) {
   on_all([]<class T>(ThreadPool& pool, T, int64_t rows, int64_t cols, const std::string& what) {
     const auto x = test_values<T>(rows * cols, 1), dy = test_values<T>(rows * cols, 2);
@@ -309,26 +286,6 @@ TEST(Rows, ExponentialToAFewUlp) {
       worst = std::max(worst, std::abs(out[1] - exact) / ulp);
     }
     EXPECT_LT(worst, 2.5) << name(isa);  // 1.2 of exp, one half of the product with 1 / sum, the sum's own
-  }
-}
-
-// (f(x + h) − f(x − h)) / 2h of Σ y · dy against the twins' backward rules.
-void expect_gradient(const std::function<std::vector<double>(const std::vector<double>&)>& f, std::vector<double> x,
-                     const std::vector<double>& dy, const std::vector<double>& dx, const char* what) {
-  const auto objective = [&] {
-    const auto y = f(x);
-    double sum = 0;
-    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
-    return sum;
-  };
-  for (size_t i = 0; i < x.size(); ++i) {
-    const double before = x[i], h = 1e-5;
-    x[i] = before + h;
-    const double above = objective();
-    x[i] = before - h;
-    const double below = objective();
-    x[i] = before;
-    EXPECT_NEAR((above - below) / (2 * h), dx[i], 1e-8) << what << " " << i;
   }
 }
 

@@ -3,12 +3,14 @@
 
 #include <cmath>
 #include <cstring>
+#include <functional>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "base/random.h"
+#include "base/thread_pool.h"
 #include "compute/dtype/dtype.h"
 #include "compute/kernels/isa.h"
 
@@ -62,6 +64,51 @@ void expect_near(const std::vector<T>& actual, const std::vector<double>& expect
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && (a.empty() || std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0);
+}
+
+struct RowsShape {
+  int64_t rows, cols;
+};
+// One value, tails of both vector widths, a model's width, a row beyond the blocks of softmax and the grains of threads.
+inline const std::vector<RowsShape> kShapes = {{1, 1},   {3, 7},    {2, 16},   {5, 33},
+                                               {65, 64}, {17, 576}, {3, 5003}, {130, 100}};
+
+// Runs `check` for f32 and bf16 on every instruction set.
+template <class F>
+void on_all(F&& check) {
+  ThreadPool pool(2);
+  for (const Isa isa : isas_to_test()) {
+    const ScopedIsa forced(isa);
+    for (const auto [rows, cols] : kShapes) {
+      const std::string what = std::string(name(isa)) + ", " + std::to_string(rows) + " × " + std::to_string(cols);
+      check(pool, float(), rows, cols, what + ", f32");
+      check(pool, bf16(), rows, cols, what + ", bf16");
+    }
+  }
+}
+
+// Sums of n terms of size one in f32: 8 steps of a random walk and a few roundings.
+inline double slack(int64_t n) { return 8 + 8 * std::sqrt(double(n)); }
+
+// (f(x + h) − f(x − h)) / 2h of Σ y · dy against the twins' backward rules.
+inline void expect_gradient(const std::function<std::vector<double>(const std::vector<double>&)>& f,
+                            std::vector<double> x, const std::vector<double>& dy, const std::vector<double>& dx,
+                            const char* what) {
+  const auto objective = [&] {
+    const auto y = f(x);
+    double sum = 0;
+    for (size_t i = 0; i < y.size(); ++i) sum += y[i] * dy[i];
+    return sum;
+  };
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double before = x[i], h = 1e-5;
+    x[i] = before + h;
+    const double above = objective();
+    x[i] = before - h;
+    const double below = objective();
+    x[i] = before;
+    EXPECT_NEAR((above - below) / (2 * h), dx[i], 1e-8) << what << " " << i;
+  }
 }
 
 }  // namespace sedum

@@ -78,6 +78,36 @@ Variable silu(Context& ctx, const Variable& x) {
   });
 }
 
+Variable gelu(Context& ctx, const Variable& x) {
+  Tensor y = ctx.empty(x.dtype(), x.shape());
+  if (ctx.runs())
+    with_type("gelu", x.dtype(),
+              [&]<class T>(T) { gelu_forward<T>(*ctx.pool, x.value().data<T>(), y.count(), y.data<T>()); });
+  return record(ctx, "gelu", {&x}, y, [xv = x.value()](BackwardPass& pass) {
+    Tensor dx = pass.context().empty(xv.dtype(), xv.shape());
+    if (pass.context().runs())
+      with_type("gelu", dx.dtype(), [&]<class T>(T) {
+        gelu_backward<T>(*pass.context().pool, pass.gradient().data<T>(), xv.data<T>(), dx.count(), dx.data<T>());
+      });
+    pass.add(0, dx);
+  });
+}
+
+Variable gelu_tanh(Context& ctx, const Variable& x) {
+  Tensor y = ctx.empty(x.dtype(), x.shape());
+  if (ctx.runs())
+    with_type("gelu_tanh", x.dtype(),
+              [&]<class T>(T) { gelu_tanh_forward<T>(*ctx.pool, x.value().data<T>(), y.count(), y.data<T>()); });
+  return record(ctx, "gelu_tanh", {&x}, y, [xv = x.value()](BackwardPass& pass) {
+    Tensor dx = pass.context().empty(xv.dtype(), xv.shape());
+    if (pass.context().runs())
+      with_type("gelu_tanh", dx.dtype(), [&]<class T>(T) {
+        gelu_tanh_backward<T>(*pass.context().pool, pass.gradient().data<T>(), xv.data<T>(), dx.count(), dx.data<T>());
+      });
+    pass.add(0, dx);
+  });
+}
+
 Variable swiglu(Context& ctx, const Variable& gate, const Variable& up) {
   check_same_shape("swiglu", gate, up);
   Tensor y = ctx.empty(gate.dtype(), gate.shape());

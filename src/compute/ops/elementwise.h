@@ -9,6 +9,8 @@ Variable add(Context& ctx, const Variable& a, const Variable& b);       // same 
 Variable multiply(Context& ctx, const Variable& a, const Variable& b);  // same shapes
 Variable scale(Context& ctx, const Variable& x, float factor);
 Variable silu(Context& ctx, const Variable& x);
+Variable gelu(Context& ctx, const Variable& x);                           // x Φ(x), by erf
+Variable gelu_tanh(Context& ctx, const Variable& x);                      // the same by GPT-2's formula: kernels/rows.h
 Variable swiglu(Context& ctx, const Variable& gate, const Variable& up);  // silu(gate) · up, fused
 Variable reshape(Context& ctx, const Variable& x, const Shape& shape);    // a view
 Variable sum(Context& ctx, const Variable& x);                            // of all values, a scalar; adds in double

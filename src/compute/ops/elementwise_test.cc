@@ -15,6 +15,8 @@ const Registered kMultiply({"multiply", {{2, 7}, {2, 7}}, [](Context& c, In in) 
 const Registered kSquare({"multiply", {{5}}, [](Context& c, In in) { return multiply(c, in[0], in[0]); }});
 const Registered kScale({"scale", {{4, 3}}, [](Context& c, In in) { return scale(c, in[0], -0.5f); }});
 const Registered kSilu({"silu", {{3, 4}}, [](Context& c, In in) { return silu(c, in[0]); }});
+const Registered kGelu({"gelu", {{3, 4}}, [](Context& c, In in) { return gelu(c, in[0]); }});
+const Registered kGeluTanh({"gelu_tanh", {{3, 4}}, [](Context& c, In in) { return gelu_tanh(c, in[0]); }});
 const Registered kSwiglu({"swiglu", {{3, 5}, {3, 5}}, [](Context& c, In in) { return swiglu(c, in[0], in[1]); }});
 const Registered kReshape({"reshape", {{3, 4}}, [](Context& c, In in) {
                              return reshape(c, multiply(c, in[0], in[0]), {2, 6});

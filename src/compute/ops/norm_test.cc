@@ -12,6 +12,9 @@ using In = std::span<const Variable>;
 const Registered kRmsNorm({"rms_norm", {{3, 7}, {7}}, [](Context& c, In in) {
                              return rms_norm(c, in[0], in[1], 1e-5f);
                            }});
+const Registered kLayerNorm({"layer_norm", {{3, 7}, {7}, {7}}, [](Context& c, In in) {
+                               return layer_norm(c, in[0], in[1], in[2], 1e-5f);
+                             }});
 const Registered kSoftmax({"softmax", {{3, 6}}, [](Context& c, In in) { return softmax(c, in[0], 0.7f); }});
 
 TEST(Norm, MisuseIsRefused) {
@@ -20,6 +23,7 @@ TEST(Norm, MisuseIsRefused) {
   Context ctx{.pool = &pool, .arena = &arena};
   const Variable x(Tensor::zeros(arena, DType::kF32, {2, 4})), w(Tensor::zeros(arena, DType::kF32, {3}));
   EXPECT_THROW(rms_norm(ctx, x, w, 1e-5f), ApiError);
+  EXPECT_THROW(layer_norm(ctx, x, w, w, 1e-5f), ApiError);
 }
 
 }  // namespace

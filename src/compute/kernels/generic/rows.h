@@ -38,6 +38,43 @@ void rms_norm_backward(const T* dy, const T* x, const float* weight, const float
   }
 }
 
+template <class T>
+void layer_norm_forward(const T* x, const float* weight, const float* bias, float eps, int64_t rows, int64_t cols, T* y,
+                        float* means, float* inverse_deviations) {
+  for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
+    const float mean =
+        fold_sum(cols, [&](Vec sum, int64_t c, auto part) { return sum + load(x + c, part); }) / float(cols);
+    const float squares = fold_sum(cols, [&](Vec sum, int64_t c, auto part) {
+      const Vec v = part_or(load(x + c, part) - broadcast(mean), part, 0);
+      return fma(v, v, sum);
+    });
+    const float inverse = 1 / __builtin_sqrtf(squares / float(cols) + eps);
+    for_vectors(cols, [&](int64_t c, auto part) {
+      const Vec n = (load(x + c, part) - broadcast(mean)) * broadcast(inverse);
+      store(y + c, fma(n, load(weight + c, part), load(bias + c, part)), part);
+    });
+    if (means) means[r] = mean, inverse_deviations[r] = inverse;
+  }
+}
+
+template <class T>
+void layer_norm_backward(const T* dy, const T* x, const float* weight, const float* means,
+                         const float* inverse_deviations, int64_t rows, int64_t cols, T* dx) {
+  for (int64_t r = 0; r < rows; ++r, dy += cols, x += cols, dx += cols) {
+    const Vec mean = broadcast(means[r]), inverse = broadcast(inverse_deviations[r]);
+    const float sum =
+        fold_sum(cols, [&](Vec s, int64_t c, auto part) { return fma(load(dy + c, part), load(weight + c, part), s); });
+    const float along = fold_sum(cols, [&](Vec s, int64_t c, auto part) {
+      return fma(load(dy + c, part) * load(weight + c, part), (load(x + c, part) - mean) * inverse, s);
+    });
+    const Vec shift = broadcast(sum / float(cols)), factor = broadcast(along / float(cols));
+    for_vectors(cols, [&](int64_t c, auto part) {
+      const Vec g = load(dy + c, part) * load(weight + c, part) - shift;
+      store(dx + c, inverse * fnma((load(x + c, part) - mean) * inverse, factor, g), part);
+    });
+  }
+}
+
 // term(r, c, part) summed over rows in their order and added to sums[c], for the columns [begin, end): four vectors of columns at a
 // time, so that a row's visit uses whole cache lines.
 template <class Term>
@@ -64,6 +101,15 @@ void rms_norm_backward_weight(const T* dy, const T* x, const float* inverse_rms,
                               int64_t begin, int64_t end, float* dweight) {
   add_over_rows(rows, begin, end, dweight, [&](int64_t r, int64_t c, auto part, Vec sum) {
     return fma(load(dy + r * cols + c, part), load(x + r * cols + c, part) * broadcast(inverse_rms[r]), sum);
+  });
+}
+
+template <class T>
+void layer_norm_backward_weight(const T* dy, const T* x, const float* means, const float* inverse_deviations,
+                                int64_t rows, int64_t cols, int64_t begin, int64_t end, float* dweight) {
+  add_over_rows(rows, begin, end, dweight, [&](int64_t r, int64_t c, auto part, Vec sum) {
+    const Vec n = (load(x + r * cols + c, part) - broadcast(means[r])) * broadcast(inverse_deviations[r]);
+    return fma(load(dy + r * cols + c, part), n, sum);
   });
 }
 
@@ -182,6 +228,47 @@ void silu_backward(const T* dy, const T* x, int64_t n, T* dx) {
   });
 }
 
+SEDUM_INLINE Vec normal_share(Vec x) { return fma(broadcast(0.5f), erf(x * broadcast(0.707106781f)), broadcast(0.5f)); }
+
+template <class T>
+void gelu_forward(const T* x, int64_t n, T* y) {
+  for_vectors(n, [&](int64_t i, auto part) {
+    const Vec v = load(x + i, part);
+    store(y + i, v * normal_share(v), part);
+  });
+}
+
+template <class T>
+void gelu_backward(const T* dy, const T* x, int64_t n, T* dx) {
+  for_vectors(n, [&](int64_t i, auto part) {
+    const Vec v = load(x + i, part), density = broadcast(0.398942280f) * exp(broadcast(-0.5f) * v * v);
+    store(dx + i, load(dy + i, part) * fma(v, density, normal_share(v)), part);
+  });
+}
+
+SEDUM_INLINE Vec gelu_tanh(Vec x) {
+  return tanh(broadcast(0.797884561f) * x * fma(broadcast(0.044715f), x * x, broadcast(1.0f)));
+}
+
+template <class T>
+void gelu_tanh_forward(const T* x, int64_t n, T* y) {
+  for_vectors(n, [&](int64_t i, auto part) {
+    const Vec v = load(x + i, part);
+    store(y + i, broadcast(0.5f) * v * (broadcast(1.0f) + gelu_tanh(v)), part);
+  });
+}
+
+template <class T>
+void gelu_tanh_backward(const T* dy, const T* x, int64_t n, T* dx) {
+  for_vectors(n, [&](int64_t i, auto part) {
+    const Vec v = load(x + i, part), t = gelu_tanh(v), one = broadcast(1.0f);
+    const Vec near =
+        max(broadcast(-1e4f), min(broadcast(1e4f), v));  // beyond, 1 − t² is 0, and must not meet an overflow
+    const Vec du = broadcast(0.797884561f) * fma(broadcast(3 * 0.044715f), near * near, one);
+    store(dx + i, load(dy + i, part) * (broadcast(0.5f) * fma(near * fnma(t, t, one), du, one + t)), part);
+  });
+}
+
 template <class T>
 void swiglu_forward(const T* gate, const T* up, int64_t n, T* y) {
   for_vectors(n, [&](int64_t i, auto part) {
@@ -235,11 +322,18 @@ template <class T>
 constexpr RowKernels<T> kRowKernels = {rows::rms_norm_forward<T>,
                                        rows::rms_norm_backward<T>,
                                        rows::rms_norm_backward_weight<T>,
+                                       rows::layer_norm_forward<T>,
+                                       rows::layer_norm_backward<T>,
+                                       rows::layer_norm_backward_weight<T>,
                                        rows::softmax_forward<T>,
                                        rows::softmax_backward<T>,
                                        rows::rope<T>,
                                        rows::silu_forward<T>,
                                        rows::silu_backward<T>,
+                                       rows::gelu_forward<T>,
+                                       rows::gelu_backward<T>,
+                                       rows::gelu_tanh_forward<T>,
+                                       rows::gelu_tanh_backward<T>,
                                        rows::swiglu_forward<T>,
                                        rows::swiglu_backward<T>,
                                        rows::embedding_backward<T>,

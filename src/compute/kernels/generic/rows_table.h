@@ -16,12 +16,22 @@ struct RowKernels {
                             T* dx);
   void (*rms_norm_backward_weight)(const T* dy, const T* x, const S* inverse_rms, int64_t rows, int64_t cols,
                                    int64_t begin, int64_t end, S* dweight);
+  void (*layer_norm_forward)(const T* x, const S* weight, const S* bias, float eps, int64_t rows, int64_t cols, T* y,
+                             S* mean, S* inverse_deviation);
+  void (*layer_norm_backward)(const T* dy, const T* x, const S* weight, const S* mean, const S* inverse_deviation,
+                              int64_t rows, int64_t cols, T* dx);
+  void (*layer_norm_backward_weight)(const T* dy, const T* x, const S* mean, const S* inverse_deviation, int64_t rows,
+                                     int64_t cols, int64_t begin, int64_t end, S* dweight);
   void (*softmax_forward)(const T* x, float scale, int64_t rows, int64_t cols, T* y);
   void (*softmax_backward)(const T* dy, const T* y, float scale, int64_t rows, int64_t cols, T* dx);
   void (*rope)(const T* x, const S* cos, const S* sin, int64_t rows, int64_t heads, int64_t head_dim, int64_t half,
                float sign, T* y);
   void (*silu_forward)(const T* x, int64_t n, T* y);
   void (*silu_backward)(const T* dy, const T* x, int64_t n, T* dx);
+  void (*gelu_forward)(const T* x, int64_t n, T* y);
+  void (*gelu_backward)(const T* dy, const T* x, int64_t n, T* dx);
+  void (*gelu_tanh_forward)(const T* x, int64_t n, T* y);
+  void (*gelu_tanh_backward)(const T* dy, const T* x, int64_t n, T* dx);
   void (*swiglu_forward)(const T* gate, const T* up, int64_t n, T* y);
   void (*swiglu_backward)(const T* dy, const T* gate, const T* up, int64_t n, T* dgate, T* dup);
   void (*embedding_backward)(const T* dy, const int32_t* ids, int64_t rows, int64_t cols, int64_t begin, int64_t end,

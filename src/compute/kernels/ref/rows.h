@@ -5,6 +5,7 @@
 // Each works on all rows or columns it is given; rows.cc hands every thread its part. Sums run in double whatever T is, so that
 // a twin's error is that of its last rounding.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -54,6 +55,52 @@ void rms_norm_backward_weight(const T* dy, const T* x, const stat_t<T>* inverse_
   for (int64_t c = begin; c < end; ++c) {
     double sum = 0;
     for (int64_t r = 0; r < rows; ++r) sum += double(get(dy[r * cols + c])) * (get(x[r * cols + c]) * inverse_rms[r]);
+    dweight[c] += stat_t<T>(sum);
+  }
+}
+
+template <class T>
+void layer_norm_forward(const T* x, const stat_t<T>* weight, const stat_t<T>* bias, float eps, int64_t rows,
+                        int64_t cols, T* y, stat_t<T>* means, stat_t<T>* inverse_deviations) {
+  using S = stat_t<T>;
+  for (int64_t r = 0; r < rows; ++r, x += cols, y += cols) {
+    double sum = 0, squares = 0;
+    for (int64_t c = 0; c < cols; ++c) sum += double(get(x[c]));
+    const S mean = S(sum / cols);
+    for (int64_t c = 0; c < cols; ++c) squares += double(get(x[c]) - mean) * double(get(x[c]) - mean);
+    const S inverse = S(1 / std::sqrt(squares / cols + eps));
+    for (int64_t c = 0; c < cols; ++c) y[c] = T((get(x[c]) - mean) * inverse * weight[c] + bias[c]);
+    if (means) means[r] = mean, inverse_deviations[r] = inverse;
+  }
+}
+
+// With n = (x − mean) · inverse and g = dy · weight: dx = inverse · (g − mean(g) − n · mean(g · n)): what every value owes to the mean and to
+// the deviation is taken off.
+template <class T>
+void layer_norm_backward(const T* dy, const T* x, const stat_t<T>* weight, const stat_t<T>* means,
+                         const stat_t<T>* inverse_deviations, int64_t rows, int64_t cols, T* dx) {
+  using S = stat_t<T>;
+  for (int64_t r = 0; r < rows; ++r, dy += cols, x += cols, dx += cols) {
+    const S mean = means[r], inverse = inverse_deviations[r];
+    double sum = 0, along = 0;
+    for (int64_t c = 0; c < cols; ++c) {
+      const double g = double(get(dy[c])) * double(weight[c]);
+      sum += g, along += g * double((get(x[c]) - mean) * inverse);
+    }
+    const S shift = S(sum / cols), factor = S(along / cols);
+    for (int64_t c = 0; c < cols; ++c)
+      dx[c] = T(inverse * (get(dy[c]) * weight[c] - shift - (get(x[c]) - mean) * inverse * factor));
+  }
+}
+
+// dweight[c] += Σ_rows dy · n, for the columns [begin, end). dbias is add_column_sums of dy.
+template <class T>
+void layer_norm_backward_weight(const T* dy, const T* x, const stat_t<T>* means, const stat_t<T>* inverse_deviations,
+                                int64_t rows, int64_t cols, int64_t begin, int64_t end, stat_t<T>* dweight) {
+  for (int64_t c = begin; c < end; ++c) {
+    double sum = 0;
+    for (int64_t r = 0; r < rows; ++r)
+      sum += double(get(dy[r * cols + c])) * double((get(x[r * cols + c]) - means[r]) * inverse_deviations[r]);
     dweight[c] += stat_t<T>(sum);
   }
 }
@@ -130,6 +177,45 @@ void silu_forward(const T* x, int64_t n, T* y) {
 template <class T>
 void silu_backward(const T* dy, const T* x, int64_t n, T* dx) {
   for (int64_t i = 0; i < n; ++i) dx[i] = T(get(dy[i]) * silu_slope(get(x[i])));
+}
+
+// The share of a normal variable's values below x, and the slope of x · share: share + x · density.
+template <class S>
+S normal_share(S x) {
+  return S(0.5) * (1 + std::erf(x * S(0.70710678118654752)));
+}
+template <class T>
+void gelu_forward(const T* x, int64_t n, T* y) {
+  for (int64_t i = 0; i < n; ++i) y[i] = T(get(x[i]) * normal_share(get(x[i])));
+}
+template <class T>
+void gelu_backward(const T* dy, const T* x, int64_t n, T* dx) {
+  using S = stat_t<T>;
+  for (int64_t i = 0; i < n; ++i) {
+    const S v = get(x[i]), density = S(0.39894228040143268) * std::exp(S(-0.5) * v * v);
+    dx[i] = T(get(dy[i]) * (normal_share(v) + v * density));
+  }
+}
+
+// 1 + tanh(u) with u = √(2/π) (x + 0.044715 x³).
+template <class S>
+S gelu_tanh(S x) {
+  return std::tanh(S(0.79788456080286536) * x * (1 + S(0.044715) * x * x));
+}
+template <class T>
+void gelu_tanh_forward(const T* x, int64_t n, T* y) {
+  using S = stat_t<T>;
+  for (int64_t i = 0; i < n; ++i) y[i] = T(S(0.5) * get(x[i]) * (1 + gelu_tanh(get(x[i]))));
+}
+template <class T>
+void gelu_tanh_backward(const T* dy, const T* x, int64_t n, T* dx) {
+  using S = stat_t<T>;
+  for (int64_t i = 0; i < n; ++i) {
+    const S v = get(x[i]), t = gelu_tanh(v);
+    const S near = std::clamp(v, S(-1e4), S(1e4));  // beyond, 1 − t² is 0, and must not meet an overflow
+    const S du = S(0.79788456080286536) * (1 + S(3 * 0.044715) * near * near);
+    dx[i] = T(get(dy[i]) * (S(0.5) * (1 + t) + S(0.5) * near * (1 - t * t) * du));
+  }
 }
 
 template <class T>
