@@ -75,7 +75,8 @@ LocalEngine::LocalEngine(const RuntimeModel& model, EngineOptions options)
                                               cache_.page_count() * PagedCache::kPageTokens, options_.step_tokens);
   else if (options_.prompt_lookup > 0)
     drafter_ = std::make_unique<LookupDrafter>(options_.prompt_lookup);
-  statistics_.first_token_seconds = Histogram(kFirstToken), statistics_.between_tokens_seconds = Histogram(kBetweenTokens);
+  statistics_.first_token_seconds = Histogram(kFirstToken),
+  statistics_.between_tokens_seconds = Histogram(kBetweenTokens);
   statistics_.request_seconds = Histogram(kRequest);
   update_statistics();
   thread_ = std::thread([this] { run(); });
