@@ -4,48 +4,12 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "model/config_keys.h"
 
 namespace sedum {
 namespace {
 
 using nlohmann::json;
-
-// Reads keys of an object; a wrong type becomes an Error with file and key. null counts as absent, as in transformers.
-class Keys {
- public:
-  Keys(const json& object, std::string where) : object_(object), where_(std::move(where)) {}
-  bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
-
-  template <class T>
-  T get(const char* key) const {
-    if (!has(key))
-      throw Error(where_ + ": the key \"" + key + "\" is missing", "check that this is the model's own config.json");
-    return value<T>(key);
-  }
-  template <class T>
-  T get_or(const char* key, T fallback) const {
-    return has(key) ? value<T>(key) : fallback;
-  }
-
-  Keys object(const char* key) const {
-    if (!object_[key].is_object()) throw Error(where_ + ": \"" + key + "\" is not an object");
-    return {object_[key], where_ + ": " + key};
-  }
-  const json& raw() const { return object_; }
-
- private:
-  template <class T>
-  T value(const char* key) const {
-    try {
-      return object_[key].get<T>();
-    } catch (const json::exception&) {
-      throw Error(where_ + ": the key \"" + std::string(key) +
-                  "\" has the wrong type: " + object_[key].dump().substr(0, 80));
-    }
-  }
-  const json& object_;
-  std::string where_;
-};
 
 void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) {
   config.rope_theta = keys.get_or<float>("rope_theta", 10000);
@@ -67,13 +31,6 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
       rope.get_or<int64_t>("original_max_position_embeddings", config.max_position_embeddings);
 }
 
-int32_t token_id(const Keys& keys, const char* key) {
-  if (!keys.has(key)) return -1;
-  if (!keys.raw()[key].is_array()) return keys.get<int32_t>(key);
-  const auto several = keys.get<std::vector<int32_t>>(key);  // a list names several ends; the first is the usual one
-  return several.empty() ? -1 : several[0];
-}
-
 }  // namespace
 
 ModelConfig parse_config_json(std::string_view text, const std::string& where) {
@@ -82,6 +39,7 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   const Keys keys(document, where);
   ModelConfig config;
   config.model_type = keys.get<std::string>("model_type");
+  if (is_encoder(config.model_type)) return parse_encoder_config(keys, where);
   if (config.model_type != "llama" && config.model_type != "qwen2")
     throw Error(where + ": the architecture \"" + config.model_type + "\" is not known here",
                 "llama and qwen2 models can be loaded");
@@ -135,13 +93,15 @@ void ModelConfig::validate(const std::string& where) const {
   if (num_attention_heads % num_key_value_heads)
     throw Error(fmt::format("{}: {} attention heads cannot share {} key-value heads", where, num_attention_heads,
                             num_key_value_heads));
-  if (head_dim % 2) throw Error(fmt::format("{}: head_dim {} is odd: rotary embedding needs pairs", where, head_dim));
+  if (head_dim % 2 && !is_encoder(model_type))
+    throw Error(fmt::format("{}: head_dim {} is odd: rotary embedding needs pairs", where, head_dim));
   if (!rope_scaling.frequency_divisors.empty() && int64_t(rope_scaling.frequency_divisors.size()) != head_dim / 2)
     throw Error(fmt::format("{}: {} rope factors for a head_dim of {}", where, rope_scaling.frequency_divisors.size(),
                             head_dim));
 }
 
 int64_t ModelConfig::parameter_count() const {
+  if (is_encoder(model_type)) return encoder_parameter_count(*this);
   const int64_t q = num_attention_heads * head_dim, kv = num_key_value_heads * head_dim;
   int64_t layer = hidden_size * (2 * q + 2 * kv) + 3 * hidden_size * intermediate_size + 2 * hidden_size;
   if (attention_bias) layer += q + 2 * kv;
@@ -151,6 +111,7 @@ int64_t ModelConfig::parameter_count() const {
 }
 
 nlohmann::ordered_json config_to_json(const ModelConfig& c) {
+  if (is_encoder(c.model_type)) return encoder_config_to_json(c);
   nlohmann::ordered_json out;
   out["architectures"] = {c.model_type == "qwen2" ? "Qwen2ForCausalLM" : "LlamaForCausalLM"};
   out["model_type"] = c.model_type;

@@ -20,8 +20,27 @@ struct RopeScaling {
   std::vector<float> frequency_divisors = {};
 };
 
+// What an encoder has beside the sizes below: BERT and RoBERTa, and T5, which has a decoder too.
+struct EncoderConfig {
+  // What the checkpoint can do beyond hidden states: its class in transformers (BertModel, BertForMaskedLM …).
+  enum class Head { kNone, kMaskedLm, kSequence, kToken } head = Head::kNone;
+  std::string prefix;  // of the stored names: "bert.", "roberta.", "" in a file of the encoder alone
+  std::string hidden_act = "gelu";
+  float layer_norm_eps = 1e-12f;
+  int64_t type_vocab_size = 2, num_labels = 2;
+  int32_t pad_token_id = 0;
+  int64_t position_offset = 0;  // RoBERTa counts positions from pad_token_id + 1
+  bool has_pooler = false;      // a checkpoint has it or not
+
+  // T5
+  int64_t num_decoder_layers = 0, relative_attention_num_buckets = 32, relative_attention_max_distance = 128;
+  bool is_gated_act = false;
+  bool scale_decoder_outputs = true;  // by 1 / √hidden_size, before a tied head
+  int32_t decoder_start_token_id = 0;
+};
+
 struct ModelConfig {
-  std::string model_type;  // "llama", "qwen2": as config.json has it
+  std::string model_type;  // "llama", "qwen2", "bert": as config.json has it
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_hidden_layers = 0;
   int64_t num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
   int64_t max_position_embeddings = 2048;
@@ -35,11 +54,18 @@ struct ModelConfig {
   // For training: shares that are dropped of attention's probabilities, of what a block adds, of the embeddings.
   float attention_dropout = 0, resid_pdrop = 0, embd_pdrop = 0;
   float initializer_range = 0.02f;  // deviation of new weights
+  EncoderConfig encoder = {};       // of encoders alone
 
   // Error naming the key when sizes contradict each other. `where` is the file.
   void validate(const std::string& where) const;
   int64_t parameter_count() const;
 };
+
+// Whether a model_type is an encoder's or an encoder–decoder's: it does not continue a text. is_seq2seq: the latter.
+inline bool is_seq2seq(const std::string& model_type) { return model_type == "t5"; }
+inline bool is_encoder(const std::string& model_type) {
+  return model_type == "bert" || model_type == "roberta" || is_seq2seq(model_type);
+}
 
 // Reads the spellings of transformers 4 (rope_theta, rope_scaling) and 5 (rope_parameters).
 ModelConfig parse_config_json(std::string_view text, const std::string& where);

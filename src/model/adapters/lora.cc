@@ -162,7 +162,7 @@ std::unique_ptr<Linear> LoraFactory::linear(const std::string& name, int64_t out
 Variable LoraFactory::vector(const std::string& name, int64_t size) {
   const Variable stored = base_.vector(name, size);
   layers_.push_back(name);
-  const std::string own = peft_saved_name(name + ".weight");
+  const std::string own = peft_saved_name(vector_name(name));
   return has_own(own, config_.saves(name)) ? copy_of(own, stored) : stored;
 }
 

@@ -87,6 +87,9 @@ Variable LlamaModel::hidden_states(Context& ctx, const Batch& batch) const {
 std::unique_ptr<CausalModel> build_model(const ModelConfig& config, LayerFactory& factory) {
   if (config.model_type == "llama" || config.model_type == "qwen2")
     return std::make_unique<LlamaModel>(config, factory);
+  if (is_encoder(config.model_type))
+    throw Error("a model of the family \"" + config.model_type + "\" does not continue texts",
+                "encoders serve `sedum embed` and --embedding-model");
   throw Error("the architecture \"" + config.model_type + "\" is not known here",
               "llama and qwen2 models can be loaded");
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "model/nn/linear.h"
 
 namespace sedum {
 
@@ -43,7 +44,15 @@ Checkpoint Checkpoint::open(const std::filesystem::path& path) {
   throw Error(path.string() + " is no model", "give a .gguf file or a folder with config.json and safetensors");
 }
 
-std::string Checkpoint::stored_name(const std::string& hf_name) const { return gguf_ ? gguf_name(hf_name) : hf_name; }
+std::string Checkpoint::stored_name(const std::string& hf_name) const {
+  if (gguf_) return gguf_name(hf_name);
+  // BERT's first files, of TensorFlow, call a norm's weight and shift gamma and beta.
+  if (const size_t at = hf_name.rfind("LayerNorm."); at != std::string::npos && !source_->find(hf_name)) {
+    const std::string old = hf_name.substr(0, at + 10) + (is_shift(hf_name) ? "beta" : "gamma");
+    if (source_->find(old)) return old;
+  }
+  return hf_name;
+}
 
 bool Checkpoint::has(const std::string& hf_name) const {
   const std::string stored = stored_name(hf_name);

@@ -70,7 +70,8 @@ std::unique_ptr<Linear> CheckpointFactory::linear(const std::string& name, int64
 }
 
 Variable CheckpointFactory::vector(const std::string& name, int64_t size) {
-  return variable(checked(name + ".weight", {size}), name + ".weight", false);
+  const std::string stored = vector_name(name);
+  return variable(checked(stored, {size}), stored, false);
 }
 
 ops::Weight CheckpointFactory::table(const std::string& name, int64_t rows, int64_t cols) {
@@ -108,7 +109,9 @@ std::unique_ptr<Linear> RandomFactory::linear(const std::string& name, int64_t o
   ops::Weight w = table(name, out_features, in_features);
   return std::make_unique<DenseLinear>(std::move(w), bias ? filled(name + ".bias", {out_features}, 0, 0) : Variable());
 }
-Variable RandomFactory::vector(const std::string& name, int64_t size) { return filled(name + ".weight", {size}, 0, 1); }
+Variable RandomFactory::vector(const std::string& name, int64_t size) {
+  return filled(vector_name(name), {size}, 0, is_shift(name) ? 0 : 1);
+}
 ops::Weight RandomFactory::table(const std::string& name, int64_t rows, int64_t cols) {
   ops::Weight w{filled(name + ".weight", {rows, cols}, deviation_, 0)};
   if (frozen_) pack_weight(w, pack_, pool_, arena_);

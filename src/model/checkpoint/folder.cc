@@ -28,6 +28,16 @@ class NoTensors : public TensorSource {
   std::vector<std::string> names_;
 };
 
+// What an encoder's config.json does not say: whether its names have the family's prefix, and whether there is a pooler.
+void look_at_encoder(const TensorSource& source, ModelConfig& config) {
+  EncoderConfig& e = config.encoder;
+  const std::string prefix = config.model_type + ".";
+  if (!is_seq2seq(config.model_type))
+    e.prefix = source.find(prefix + "embeddings.word_embeddings.weight") ? prefix : "";
+  e.has_pooler = source.find(e.prefix + "pooler.dense.weight") != nullptr;
+  if (is_seq2seq(config.model_type) && !source.find("lm_head.weight")) config.tie_word_embeddings = true;
+}
+
 }  // namespace
 
 void Checkpoint::take_tokenizer(const std::filesystem::path& folder) {
@@ -53,8 +63,10 @@ Checkpoint open_folder(const std::filesystem::path& path) {
   c.config_ = parse_config_json(json, config.string());
   const QuantisedFormat format = read_quantisation(nlohmann::json::parse(json, nullptr, false), config.string());
   c.source_ = assembled(open_tensors(path), format);
+  if (is_encoder(c.config_.model_type)) look_at_encoder(*c.source_, c.config_);
   // Some files leave the head out although config.json does not say that it is tied.
-  if (!c.config_.tie_word_embeddings && !c.source_->find("lm_head.weight")) c.config_.tie_word_embeddings = true;
+  if (!is_encoder(c.config_.model_type) && !c.config_.tie_word_embeddings && !c.source_->find("lm_head.weight"))
+    c.config_.tie_word_embeddings = true;
   c.take_tokenizer(path);
   return c;
 }

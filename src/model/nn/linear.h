@@ -15,6 +15,10 @@ namespace sedum {
 
 class DenseLinear;
 
+// Under what name a vector is stored.
+inline bool is_shift(const std::string& name) { return name.ends_with(".bias"); }
+inline std::string vector_name(const std::string& name) { return is_shift(name) ? name : name + ".weight"; }
+
 class Linear {
  public:
   virtual ~Linear() = default;
@@ -51,7 +55,8 @@ class LayerFactory {
   virtual ~LayerFactory() = default;
   virtual std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
                                          bool bias) = 0;
-  virtual Variable vector(const std::string& name, int64_t size) = 0;  // "model.norm": a norm's weight, f32
+  // "model.norm": a norm's weight, f32. "embeddings.LayerNorm.bias": a shift, by its whole name.
+  virtual Variable vector(const std::string& name, int64_t size) = 0;
   virtual ops::Weight table(const std::string& name, int64_t rows, int64_t cols) = 0;  // embeddings, and the head
   // The head of a model whose head is its embeddings. An adapter may have made them two.
   virtual ops::Weight tied_head(const ops::Weight& embeddings) { return embeddings; }
