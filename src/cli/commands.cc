@@ -9,6 +9,7 @@ namespace sedum::cli {
   X(detokenize, "token ids to text")                                 \
   X(tokenizer, "train a tokenizer of one's own")                     \
   X(template, "a conversation as the model's prompt, exactly")       \
+  X(embed, "texts to vectors, by an encoder")                        \
   X(forward, "logits of token ids, as a NumPy file")                 \
   X(generate, "one answer")                                          \
   X(chat, "a conversation in the terminal")                          \

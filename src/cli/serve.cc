@@ -16,6 +16,7 @@
 #include "cli/common.h"
 #include "cli/stop_signal.h"
 #include "hub/settings.h"
+#include "infer/embedding_engine.h"
 #include "infer/local_engine.h"
 #include "serve/log.h"
 #include "serve/server.h"
@@ -56,20 +57,34 @@ namespace sedum::cli {
 namespace {
 
 struct ServeOptions : ModelOptions {
-  std::string name, key_file, log = "auto", history, documents;
+  std::string name, key_file, log = "auto", history, documents, embedding_model;
   bool no_history = false;
   serve::ServerOptions server;
   int64_t context = 0;
   double drain = 30;
 };
 
+// An encoder with threads and memory of its own.
+struct LoadedEncoder {
+  LoadedEncoder(const ServeOptions& o, const std::string& model)
+      : runtime(o.threads), engine(runtime, find_model(model)) {}
+  Runtime runtime;
+  EmbeddingEngine engine;
+};
+
+bool names_encoder(const std::string& model) {
+  return is_encoder(Checkpoint::open(resolve_model_path(find_model(model)).base).config().model_type);
+}
+
 void open_stores(const ServeOptions& o, std::optional<serve::History>& history,
-                 std::optional<serve::Documents>& documents) {
+                 std::optional<serve::Documents>& documents, LoadedEncoder* encoder) {
   const std::filesystem::path home = hub::settings_from(std::getenv).home;
   if (!o.no_history) history.emplace(o.history.empty() ? home / "serve.sqlite" : std::filesystem::path(o.history));
   if (o.documents.empty()) return;
   const std::string folder = std::filesystem::absolute(o.documents).lexically_normal().string();
   documents.emplace(o.documents, home / "documents" / fmt::format("{:016x}.sqlite", std::hash<std::string>{}(folder)));
+  if (encoder)
+    documents->embed_by([encoder](const std::vector<std::string>& texts) { return encoder->engine.encode(texts); });
   const serve::RefreshCount count = documents->refresh();
   fmt::print(stderr, "{}: {} documents, {} new or changed, {} passages\n", o.documents, count.files, count.read,
              count.passages);
@@ -92,6 +107,8 @@ SEDUM_COMMAND(serve) {
                  "tokens_per_minute=N concurrent=N");
   app.add_option("--allow-host", o->server.allowed_hosts, "a name that this server is asked by, behind a proxy");
   app.add_option("--documents", o->documents, "a folder of Markdown, text and HTML that answers draw on and name");
+  app.add_option("--embedding-model", o->embedding_model,
+                 "an encoder for /v1/embeddings, by which documents are found, too");
   app.add_option("--history", o->history, "the file that keeps the page's conversations, ratings and votes");
   app.add_flag("--no-history", o->no_history, "keep none of these");
   app.add_option("--context", o->context, "tokens of one conversation; 0: the model's own, at most 32,768")
@@ -120,29 +137,41 @@ SEDUM_COMMAND(serve) {
   return [o] {
     if (!o->key_file.empty()) o->server.api_keys = serve::read_api_keys(o->key_file);
     o->server.log = cli::logger(o->log);
+    std::optional<cli::LoadedEncoder> encoder;
+    if (!o->embedding_model.empty()) encoder.emplace(*o, o->embedding_model);
     std::optional<serve::History> history;
     std::optional<serve::Documents> documents;
-    cli::open_stores(*o, history, documents);
+    cli::open_stores(*o, history, documents, encoder ? &*encoder : nullptr);
     if (history) o->server.history = &*history;
     if (documents) o->server.documents = &*documents;
     serve::Server server(o->server);
     server.start();  // a port that is taken is known before the model is loaded
-    cli::LoadedModel loaded(*o);
-    EngineOptions engine_options;
-    engine_options.context_length = o->context;
     const bool by_name = !std::filesystem::exists(o->model);  // as `sedum pull` knows it
-    engine_options.model_name = o->name.empty() && by_name ? o->model : o->name;
-    LocalEngine engine(loaded.model, engine_options);
-    std::vector<serve::ServedModel> models = {serve::served_model(engine)};
+    const std::string name = o->name.empty() && by_name ? o->model : o->name;
+    std::optional<cli::LoadedModel> loaded;
+    std::unique_ptr<GenerationEngine> own;
+    if (cli::names_encoder(o->model)) {
+      if (encoder) throw Error("--model is an encoder already", "leave --embedding-model out");
+      encoder.emplace(*o, o->model);
+    } else {
+      loaded.emplace(*o);
+      EngineOptions engine_options;
+      engine_options.context_length = o->context;
+      engine_options.model_name = name;
+      own = std::make_unique<LocalEngine>(loaded->model, engine_options);
+    }
+    GenerationEngine& engine = own ? *own : encoder->engine;
+    std::vector<serve::ServedModel> models = {serve::served_model(engine, own ? "" : name)};
     for (const std::string& adapter : engine.adapters())
       models.push_back(serve::served_model(engine, adapter, adapter));
+    if (own && encoder) models.push_back(serve::served_model(encoder->engine));
     server.serve(std::move(models));
     const cli::StopSignal stop;
     if (server.exposed()) {
       fmt::print(stderr, "warning: everybody who can reach {} may use this server; --api-key-file asks for a key\n",
                  o->server.host);
     }
-    cli::print_usage(server, engine.model_name(), !o->key_file.empty());
+    cli::print_usage(server, own || name.empty() ? engine.model_name() : name, !o->key_file.empty());
     stop.wait();
     fmt::print(stderr, "stopping: answers in the making get {} seconds\n", o->drain);
     server.drain(o->drain);

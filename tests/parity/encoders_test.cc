@@ -6,7 +6,7 @@
 #include "compute/ops/loss.h"
 #include "formats/numpy.h"
 #include "formats/safetensors.h"
-#include "model/architectures/bert.h"
+#include "model/sentence_encoder.h"
 #include "parity_testing.h"
 
 namespace sedum::parity {
@@ -131,6 +131,24 @@ TEST(Encoders, ASequenceHasTheBitsThatItHasAlone) {
     alone.insert(alone.end(), one.begin(), one.end());
   }
   EXPECT_EQ(values(encoder.outputs(ctx, data)), alone);
+}
+
+// all-MiniLM-L6-v2: tokens, and vectors of length 1 to 1e-5 in every number.
+TEST(RealEncoder, SentenceVectorsAreThoseOfSentenceTransformers) {
+  SEDUM_NEEDS(models_folder() && std::filesystem::exists(*models_folder() / "minilm"),
+              "SEDUM_TEST_MODELS (with minilm)");
+  Runtime runtime;
+  const SentenceEncoder encoder(runtime, *models_folder() / "minilm");
+  EXPECT_EQ(encoder.max_tokens(), 256);
+  const json data = golden_json("models/minilm.json");
+  const auto texts = data["texts"].get<std::vector<std::string>>();
+  for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(encoder.tokens(texts[i]).size(), data["tokens"][i]) << texts[i];
+  std::vector<float> ours;
+  for (const auto& vector : encoder.encode(texts)) ours.insert(ours.end(), vector.begin(), vector.end());
+  const Difference d = difference(ours, read_npy(golden("models/minilm.npy")).values<float>());
+  std::printf("  largest difference %.2g\n", d.largest);
+  RecordProperty("error", std::to_string(d.largest));
+  EXPECT_LE(d.largest, 1e-5);
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
     model_encoders.py tests/golden/models
 
-Needs numpy, safetensors, torch, transformers. Norms are not 1 and biases not 0, so that a forgotten one shows. For each NAME a folder, and
+Needs numpy, safetensors, tokenizers, torch, transformers. Norms are not 1 and biases not 0, so that a forgotten one shows. For each NAME a folder, and
 NAME.json: the sequences (and the second text's types, and the labels), by name. NAME.npy has the logits of all sequences, one after the
 other; NAME.gradients.safetensors gradients of the mean cross-entropy of the labels, without dropout. T5 is given pairs of sequences, and
 writes beside these what it generates, greedily and with beams.
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 import transformers
 from safetensors.torch import save_file
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 VOCABULARY = 120
 BERT = dict(vocab_size=VOCABULARY, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40, max_position_embeddings=64,
@@ -59,6 +60,24 @@ def randomise(model, seed):
             else:
                 p.copy_(noise * 1.2 / math.sqrt(p.shape[1]))
     return model.eval()
+
+
+def save_tokenizer(folder):
+    """WordPiece over letters, digits and some words: BERT's tokenizer as tokenizer.json has it."""
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"0123456789.,?!-", *letters, *["##" + c for c in letters]]
+    tokens += "water the plant soil is dry light leaf in winter summer how often ##s ##er ##ing ##ed a".split()
+    vocabulary = {t: i for i, t in enumerate(dict.fromkeys(tokens))}
+    assert len(vocabulary) <= VOCABULARY
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    tokenizer.add_special_tokens(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"])
+    tokenizer.save(str(folder / "tokenizer.json"))
 
 
 def t5_extras(model, data):
@@ -115,6 +134,8 @@ def main():
         np.save(out / f"{name}.npy", torch.cat(outputs).detach().numpy())
         model.save_pretrained(out / name)
         (out / name / "model.safetensors").chmod(0o644)
+        if name in ("bert", "bert_plain"):
+            save_tokenizer(out / name)
         (out / name / "generation_config.json").unlink(missing_ok=True)
         if name in ("bert", "roberta", "t5", "t5_gated"):
             skipped = ("block.1.", "block.2.") if seq2seq else ()  # more of the same, and large

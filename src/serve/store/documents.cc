@@ -150,8 +150,31 @@ RefreshCount Documents::refresh() {
     database_.transaction([&, id = document.id] { forget(id); });
     ++count.removed;
   }
+  if (embed_) embed_passages();
   database_.query("SELECT count(*) FROM passages", {}, [&](const Row& row) { count.passages = row.integer(0); });
   return count;
+}
+
+// Vectors of the passages that have none yet; those of passages that are gone go.
+void Documents::embed_passages() {
+  constexpr size_t kAtOnce = 32;
+  std::map<int64_t, std::string> texts;
+  database_.query("SELECT id, heading, text FROM passages", {}, [&](const Row& row) {
+    texts[row.integer(0)] = row.text(1).empty() ? row.text(2) : row.text(1) + "\n" + row.text(2);
+  });
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(vectors_, [&](const auto& known) { return !texts.contains(known.first); });
+    for (const auto& known : vectors_) texts.erase(known.first);
+  }
+  for (auto at = texts.begin(); at != texts.end();) {
+    std::vector<int64_t> ids;
+    std::vector<std::string> some;
+    for (; at != texts.end() && ids.size() < kAtOnce; ++at) ids.push_back(at->first), some.push_back(at->second);
+    std::vector<std::vector<float>> made = embed_(some);
+    const std::lock_guard lock(mutex_);
+    for (size_t i = 0; i < ids.size(); ++i) vectors_[ids[i]] = std::move(made[i]);
+  }
 }
 
 void Documents::refresh_every(double seconds) {
@@ -169,16 +192,59 @@ void Documents::refresh_every(double seconds) {
 }
 
 std::vector<Source> Documents::search(std::string_view question, int count) {
+  if (!embed_) return by_words(question, count);
+  constexpr double kRankOffset = 60;  // Cormack et al.: small, so that the first ranks of either list count
+  std::map<int64_t, Source> found;
+  for (const auto& ranking : {by_words(question, 4 * count), by_meaning(question, 4 * count)})
+    for (size_t rank = 0; rank < ranking.size(); ++rank) {
+      const auto [at, fresh] = found.try_emplace(ranking[rank].id, ranking[rank]);
+      at->second.score = (fresh ? 0 : at->second.score) + 1 / (kRankOffset + double(rank) + 1);
+    }
+  std::vector<Source> sources;
+  for (auto& each : found) sources.push_back(std::move(each.second));
+  std::stable_sort(sources.begin(), sources.end(), [](const Source& a, const Source& b) { return a.score > b.score; });
+  if (sources.size() > size_t(count)) sources.resize(size_t(count));
+  return sources;
+}
+
+std::vector<Source> Documents::by_meaning(std::string_view question, int count) {
+  constexpr double kUnrelated = 0.3;  // cosines of sentence encoders between texts of other subjects lie below
+  if (question.empty()) return {};
+  const std::vector<float> asked = embed_({std::string(question)})[0];
+  std::vector<std::pair<double, int64_t>> near;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [id, vector] : vectors_) {
+      double cosine = 0;
+      for (size_t d = 0; d < vector.size() && d < asked.size(); ++d) cosine += double(vector[d]) * double(asked[d]);
+      if (cosine >= kUnrelated) near.emplace_back(-cosine, id);
+    }
+  }
+  std::sort(near.begin(), near.end());
+  std::vector<Source> sources;
+  for (const auto& [distance, id] : near) {
+    if (sources.size() == size_t(count)) break;
+    database_.query(
+        "SELECT d.path, p.heading, p.text, p.line FROM passages p JOIN documents d ON d.id = p.document WHERE p.id = ?",
+        {id}, [&, distance = distance, id = id](const Row& row) {
+          sources.push_back({row.text(0), row.text(1), row.text(2), row.integer(3), -distance, id});
+        });
+  }
+  return sources;
+}
+
+std::vector<Source> Documents::by_words(std::string_view question, int count) {
   std::vector<Source> sources;
   const std::string query = fts_query(question);
   if (query.empty()) return sources;
   // A heading says more about a passage than a sentence in it does.
   database_.query(
-      "SELECT d.path, p.heading, p.text, p.line, -bm25(terms, 2.0, 1.0) AS score FROM terms JOIN passages p ON p.id = "
+      "SELECT d.path, p.heading, p.text, p.line, -bm25(terms, 2.0, 1.0) AS score, p.id FROM terms JOIN passages p ON "
+      "p.id = "
       "terms.rowid "
       "JOIN documents d ON d.id = p.document WHERE terms MATCH ? ORDER BY score DESC, p.id LIMIT ?",
       {query, int64_t(count)}, [&](const Row& row) {
-        sources.push_back({row.text(0), row.text(1), row.text(2), row.integer(3), row.real(4)});
+        sources.push_back({row.text(0), row.text(1), row.text(2), row.integer(3), row.real(4), row.integer(5)});
       });
   // What shares but a word with the question lies far below what answers it.
   const double enough = sources.empty() ? 0 : 0.3 * sources.front().score;

@@ -8,6 +8,8 @@
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
+#include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <string_view>
@@ -22,7 +24,8 @@ struct Source {
   std::string path;  // below the folder
   std::string heading, text;
   int64_t line = 1;
-  double score = 0;  // BM25; larger is better
+  double score = 0;  // BM25, or of both rankings; larger is better
+  int64_t id = 0;    // of the passage
 };
 
 struct RefreshCount {
@@ -35,6 +38,11 @@ class Documents {
   Documents(std::filesystem::path folder, const std::filesystem::path& index);
   ~Documents();
 
+  // Texts to vectors of length 1. Passages are then found by their meaning, too, and what both rankings have comes first (reciprocal rank
+  // fusion: Cormack et al. 2009). Call it before refresh(), which makes the vectors; they live in memory.
+  using Embed = std::function<std::vector<std::vector<float>>(const std::vector<std::string>&)>;
+  void embed_by(Embed embed) { embed_ = std::move(embed); }
+
   RefreshCount refresh();
   void refresh_every(double seconds);  // on a thread of its own
   std::vector<Source> search(std::string_view question, int count);
@@ -42,9 +50,14 @@ class Documents {
  private:
   void read_document(const std::string& name, const std::filesystem::path& path, int64_t size, int64_t changed);
   void forget(int64_t document);
+  void embed_passages();
+  std::vector<Source> by_words(std::string_view question, int count);
+  std::vector<Source> by_meaning(std::string_view question, int count);
 
   const std::filesystem::path folder_;
   Database database_;
+  Embed embed_;
+  std::map<int64_t, std::vector<float>> vectors_;  // of passages, under mutex_
   std::mutex refreshing_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -101,6 +101,37 @@ TEST_F(DocumentsTest, AreFoundInBothLanguages) {
   EXPECT_EQ(best(""), "");
 }
 
+// A stand-in for an encoder: it knows that leaves taking root are cuttings, and nothing else.
+std::vector<std::vector<float>> embed_cuttings(const std::vector<std::string>& texts) {
+  std::vector<std::vector<float>> vectors;
+  for (const std::string& text : texts) {
+    const bool near = text.find("root") != std::string::npos || text.find("cuttings") != std::string::npos;
+    vectors.push_back({near ? 1.0f : 0.0f, near ? 0.0f : 1.0f});
+  }
+  return vectors;
+}
+
+TEST_F(DocumentsTest, AreFoundByMeaningToo) {
+  Documents words(home / "docs", home / "words.sqlite"), both(home / "docs", home / "both.sqlite");
+  both.embed_by(embed_cuttings);
+  words.refresh(), both.refresh();
+  EXPECT_TRUE(words.search("cuttings", 4).empty());
+  const auto found = both.search("cuttings", 4);
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].heading, "Propagation");
+  // In both rankings: before what is in one.
+  const auto fused = both.search("jade plant with leaves, cuttings", 4);
+  ASSERT_GE(fused.size(), 2u);
+  EXPECT_EQ(fused[0].heading, "Propagation");
+  EXPECT_GT(fused[0].score, 1.9 * fused[1].score);
+  // Passages that are gone are not found, new ones are.
+  fs::remove(home / "docs" / "page.html");
+  write("new.md", "# Cuttings\n\nThey root in sand.\n");
+  both.refresh();
+  ASSERT_EQ(both.search("propagate my cuttings", 4).size(), 1u);
+  EXPECT_EQ(both.search("propagate my cuttings", 4)[0].path, "new.md");
+}
+
 TEST_F(DocumentsTest, OnlyWhatChangedIsReadAgain) {
   {
     Documents documents(home / "docs", home / "index.sqlite");
