@@ -24,7 +24,7 @@ VOCABULARY = 120
 BERT = dict(vocab_size=VOCABULARY, hidden_size=24, num_hidden_layers=2, num_attention_heads=3, intermediate_size=40, max_position_embeddings=64,
             attn_implementation="eager")
 T5 = dict(vocab_size=VOCABULARY, d_model=24, d_kv=10, d_ff=40, num_layers=3, num_decoder_layers=2, num_heads=3, relative_attention_num_buckets=8,
-          relative_attention_max_distance=20, decoder_start_token_id=0, pad_token_id=0, eos_token_id=1, attn_implementation="eager")
+          relative_attention_max_distance=20, decoder_start_token_id=0, pad_token_id=0, eos_token_id=19, attn_implementation="eager")
 LABELS = {i: f"LABEL_{i}" for i in range(4)}
 MODELS = {
     "bert": transformers.BertForMaskedLM(transformers.BertConfig(**BERT, layer_norm_eps=1e-3)),
@@ -55,6 +55,8 @@ def randomise(model, seed):
                 p.copy_(1 + 0.3 * noise)
             elif "relative_attention_bias" in name:
                 p.copy_(noise)
+            elif name.endswith(".q.weight"):  # T5 does not scale its scores: q's weights are smaller instead
+                p.copy_(noise * 1.2 / math.sqrt(p.shape[1] * model.config.d_kv))
             elif "embeddings" in name or name == "shared.weight":
                 p.copy_(0.5 * noise)
             else:
@@ -89,7 +91,7 @@ def t5_extras(model, data):
         data["greedy"].append(model.generate(ids, num_beams=1, **common)[0].tolist())
         out = model.generate(ids, num_beams=4, num_return_sequences=4, length_penalty=0.8, return_dict_in_generate=True, output_scores=True, **common)
         beams = [b.tolist() for b in out.sequences]
-        data["beams"].append([b[: b.index(1) + 1] if 1 in b else b for b in beams])
+        data["beams"].append([b[: b.index(19) + 1] if 19 in b else b for b in beams])
         data["scores"].append(out.sequences_scores.tolist())
 
 

@@ -9,6 +9,7 @@
 #include "compute/ops/elementwise.h"
 #include "compute/ops/norm.h"
 #include "model/nn/attention.h"
+#include "model/nn/names_factory.h"
 
 namespace sedum {
 
@@ -128,31 +129,8 @@ Variable BertModel::sequence_logits(Context& ctx, const Variable& hidden, const 
   return classifier_->forward(ctx, ops::dropout(ctx, pooled, config_.resid_pdrop, stream_of("classifier")));
 }
 
-namespace {
-
-// Notes the names that a model asks for and gives nothing.
-class Names : public LayerFactory {
- public:
-  std::unique_ptr<Linear> linear(const std::string& name, int64_t, int64_t, bool bias) override {
-    names.push_back(name + ".weight");
-    if (bias) names.push_back(name + ".bias");
-    return nullptr;
-  }
-  Variable vector(const std::string& name, int64_t) override {
-    names.push_back(vector_name(name));
-    return {};
-  }
-  ops::Weight table(const std::string& name, int64_t, int64_t) override {
-    names.push_back(name + ".weight");
-    return {};
-  }
-  std::vector<std::string> names;
-};
-
-}  // namespace
-
 std::vector<std::string> bert_tensors(const ModelConfig& config) {
-  Names names;
+  NamesFactory names;
   const BertModel model(config, names);
   return std::move(names.names);
 }

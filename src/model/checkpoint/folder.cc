@@ -35,7 +35,8 @@ void look_at_encoder(const TensorSource& source, ModelConfig& config) {
   if (!is_seq2seq(config.model_type))
     e.prefix = source.find(prefix + "embeddings.word_embeddings.weight") ? prefix : "";
   e.has_pooler = source.find(e.prefix + "pooler.dense.weight") != nullptr;
-  if (is_seq2seq(config.model_type) && !source.find("lm_head.weight")) config.tie_word_embeddings = true;
+  // A head that is stored is the head, whatever config.json says of ties: transformers has it so.
+  if (is_seq2seq(config.model_type)) config.tie_word_embeddings = !source.find("lm_head.weight");
 }
 
 }  // namespace

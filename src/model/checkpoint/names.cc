@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "model/architectures/bert.h"
+#include "model/architectures/t5.h"
 #include "model/checkpoint/checkpoint.h"
 
 namespace sedum {
@@ -44,6 +45,7 @@ std::string gguf_name(const std::string& hf_name) {
 }
 
 std::vector<std::string> architecture_tensors(const ModelConfig& config) {
+  if (is_seq2seq(config.model_type)) return t5_tensors(config);
   if (is_encoder(config.model_type)) return bert_tensors(config);
   std::vector<std::string> names{"model.embed_tokens.weight"};
   for (int64_t i = 0; i < config.num_hidden_layers; ++i)
