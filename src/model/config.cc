@@ -1,15 +1,20 @@
 #include "model/config.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "model/config_keys.h"
+#include "model/families.h"
 
 namespace sedum {
 namespace {
 
 using nlohmann::json;
+
+constexpr int64_t kMostLayers = 4096;  // of any published model some hundred
 
 void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) {
   config.rope_theta = keys.get_or<float>("rope_theta", 10000);
@@ -31,6 +36,27 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
       rope.get_or<int64_t>("original_max_position_embeddings", config.max_position_embeddings);
 }
 
+// Which layers see a window of keys only: transformers 5 lists the layers' types, older files name a layer from which on they do.
+void read_windows(const Keys& keys, ModelConfig& config) {
+  if (config.model_type == "llama" || !keys.get_or<bool>("use_sliding_window", config.model_type == "mistral")) return;
+  config.sliding_window = keys.get_or<int64_t>("sliding_window", 0);
+  if (config.sliding_window == 0) return;
+  const auto types = keys.get_or<std::vector<std::string>>("layer_types", {});
+  const int64_t first = keys.get_or<int64_t>("max_window_layers", 0);
+  config.sliding_layers.clear();
+  for (int64_t i = 0; i < std::min(config.num_hidden_layers, kMostLayers); ++i)
+    config.sliding_layers.push_back(size_t(i) < types.size() ? types[size_t(i)] == "sliding_attention" : i >= first);
+}
+
+// SmolLM3: every fourth layer sees no positions. no_rope_layers has a 1 where a layer does see them.
+void read_unrotated(const Keys& keys, ModelConfig& config) {
+  if (config.model_type != "smollm3") return;
+  const auto rotated = keys.get_or<std::vector<int>>("no_rope_layers", {});
+  const int64_t interval = std::max<int64_t>(1, keys.get_or<int64_t>("no_rope_layer_interval", 4));
+  for (int64_t i = 0; i < std::min(config.num_hidden_layers, kMostLayers); ++i)
+    config.unrotated_layers.push_back(size_t(i) < rotated.size() ? rotated[size_t(i)] == 0 : (i + 1) % interval == 0);
+}
+
 }  // namespace
 
 ModelConfig parse_config_json(std::string_view text, const std::string& where) {
@@ -40,13 +66,9 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   ModelConfig config;
   config.model_type = keys.get<std::string>("model_type");
   if (is_encoder(config.model_type)) return parse_encoder_config(keys, where);
-  if (config.model_type != "llama" && config.model_type != "qwen2")
-    throw Error(where + ": the architecture \"" + config.model_type + "\" is not known here",
-                "llama and qwen2 models can be loaded");
+  family_of(config.model_type, where);
   if (keys.get_or<std::string>("hidden_act", "silu") != "silu")
     throw Error(where + ": hidden_act is not silu", "this model cannot be loaded");
-  if (keys.get_or<bool>("use_sliding_window", false))
-    throw Error(where + ": sliding-window attention is not known here", "this model cannot be loaded");
   config.vocab_size = keys.get<int64_t>("vocab_size");
   config.hidden_size = keys.get<int64_t>("hidden_size");
   config.intermediate_size = keys.get<int64_t>("intermediate_size");
@@ -57,9 +79,10 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
       "head_dim", config.num_attention_heads > 0 ? config.hidden_size / config.num_attention_heads : 0);
   config.max_position_embeddings = keys.get_or<int64_t>("max_position_embeddings", 2048);
   config.rms_norm_eps = keys.get_or<float>("rms_norm_eps", 1e-6f);
-  const bool qwen = config.model_type == "qwen2";
-  config.attention_bias = qwen || keys.get_or<bool>("attention_bias", false);
-  config.attention_out_bias = !qwen && config.attention_bias;
+  const bool qwen2 = config.model_type == "qwen2";
+  config.attention_bias = qwen2 || keys.get_or<bool>("attention_bias", false);
+  config.attention_out_bias = !qwen2 && config.attention_bias;
+  config.query_key_norms = config.model_type == "qwen3";
   config.mlp_bias = keys.get_or<bool>("mlp_bias", false);
   config.tie_word_embeddings = keys.get_or<bool>("tie_word_embeddings", false);
   config.bos_token_id = token_id(keys, "bos_token_id");
@@ -69,6 +92,8 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   config.embd_pdrop = keys.get_or<float>("embd_pdrop", 0);
   config.initializer_range = keys.get_or<float>("initializer_range", 0.02f);
   read_rope(keys, config, where);
+  read_windows(keys, config);
+  read_unrotated(keys, config);
   config.validate(where);
   return config;
 }
@@ -82,7 +107,11 @@ void ModelConfig::validate(const std::string& where) const {
   };
   in_range("vocab_size", vocab_size), in_range("hidden_size", hidden_size),
       in_range("intermediate_size", intermediate_size);
-  in_range("num_hidden_layers", num_hidden_layers), in_range("num_attention_heads", num_attention_heads);
+  in_range("num_hidden_layers", num_hidden_layers);
+  if (num_hidden_layers > kMostLayers)
+    throw Error(fmt::format("{}: num_hidden_layers is {}", where, num_hidden_layers),
+                "the file is damaged or not a model's");
+  in_range("num_attention_heads", num_attention_heads);
   in_range("num_key_value_heads", num_key_value_heads), in_range("head_dim", head_dim);
   const auto share = [&](const char* key, float value) {
     if (!(value >= 0 && value < 1)) throw Error(fmt::format("{}: {} is {}", where, key, value), "a share is in [0, 1)");
@@ -93,6 +122,12 @@ void ModelConfig::validate(const std::string& where) const {
   if (num_attention_heads % num_key_value_heads)
     throw Error(fmt::format("{}: {} attention heads cannot share {} key-value heads", where, num_attention_heads,
                             num_key_value_heads));
+  if (sliding_window < 0 || sliding_window > (int64_t{1} << 30))
+    throw Error(fmt::format("{}: sliding_window is {}", where, sliding_window), "it counts keys; 4096 is usual");
+  for (const auto* layers : {&sliding_layers, &unrotated_layers})
+    if (!layers->empty() && int64_t(layers->size()) != num_hidden_layers)
+      throw Error(fmt::format("{}: {} kinds of layers for {} layers", where, layers->size(), num_hidden_layers),
+                  "the file is damaged or not a model's");
   if (head_dim % 2 && !is_encoder(model_type))
     throw Error(fmt::format("{}: head_dim {} is odd: rotary embedding needs pairs", where, head_dim));
   if (!rope_scaling.frequency_divisors.empty() && int64_t(rope_scaling.frequency_divisors.size()) != head_dim / 2)
@@ -105,44 +140,10 @@ int64_t ModelConfig::parameter_count() const {
   const int64_t q = num_attention_heads * head_dim, kv = num_key_value_heads * head_dim;
   int64_t layer = hidden_size * (2 * q + 2 * kv) + 3 * hidden_size * intermediate_size + 2 * hidden_size;
   if (attention_bias) layer += q + 2 * kv;
+  if (query_key_norms) layer += 2 * head_dim;
   if (attention_out_bias) layer += hidden_size;
   if (mlp_bias) layer += 2 * intermediate_size + hidden_size;
   return num_hidden_layers * layer + hidden_size + vocab_size * hidden_size * (tie_word_embeddings ? 1 : 2);
-}
-
-nlohmann::ordered_json config_to_json(const ModelConfig& c) {
-  if (is_encoder(c.model_type)) return encoder_config_to_json(c);
-  nlohmann::ordered_json out;
-  out["architectures"] = {c.model_type == "qwen2" ? "Qwen2ForCausalLM" : "LlamaForCausalLM"};
-  out["model_type"] = c.model_type;
-  out["vocab_size"] = c.vocab_size;
-  out["hidden_size"] = c.hidden_size;
-  out["intermediate_size"] = c.intermediate_size;
-  out["num_hidden_layers"] = c.num_hidden_layers;
-  out["num_attention_heads"] = c.num_attention_heads;
-  out["num_key_value_heads"] = c.num_key_value_heads;
-  out["head_dim"] = c.head_dim;
-  out["max_position_embeddings"] = c.max_position_embeddings;
-  out["rms_norm_eps"] = c.rms_norm_eps;
-  out["rope_theta"] = c.rope_theta;
-  if (c.rope_scaling.type == RopeScaling::Type::kLinear)
-    out["rope_scaling"] = {{"rope_type", "linear"}, {"factor", c.rope_scaling.factor}};
-  if (c.rope_scaling.type == RopeScaling::Type::kLlama3)
-    out["rope_scaling"] = {{"rope_type", "llama3"},
-                           {"factor", c.rope_scaling.factor},
-                           {"low_freq_factor", c.rope_scaling.low_freq_factor},
-                           {"high_freq_factor", c.rope_scaling.high_freq_factor},
-                           {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
-  out["hidden_act"] = "silu";
-  if (c.model_type == "llama") out["attention_bias"] = c.attention_bias, out["mlp_bias"] = c.mlp_bias;
-  out["attention_dropout"] = c.attention_dropout;
-  out["initializer_range"] = c.initializer_range;
-  if (c.resid_pdrop > 0) out["resid_pdrop"] = c.resid_pdrop;
-  if (c.embd_pdrop > 0) out["embd_pdrop"] = c.embd_pdrop;
-  out["tie_word_embeddings"] = c.tie_word_embeddings;
-  if (c.bos_token_id >= 0) out["bos_token_id"] = c.bos_token_id;
-  if (c.eos_token_id >= 0) out["eos_token_id"] = c.eos_token_id;
-  return out;
 }
 
 }  // namespace sedum

@@ -40,7 +40,7 @@ struct EncoderConfig {
 };
 
 struct ModelConfig {
-  std::string model_type;  // "llama", "qwen2", "bert": as config.json has it
+  std::string model_type;  // as config.json has it: see families.h
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_hidden_layers = 0;
   int64_t num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
   int64_t max_position_embeddings = 2048;
@@ -50,11 +50,21 @@ struct ModelConfig {
   bool attention_out_bias = false;
   bool mlp_bias = false;
   bool tie_word_embeddings = false;
+  bool query_key_norms = false;  // each head of q and k is normalised before it is rotated
+  // A query of a sliding layer sees its last sliding_window keys; 0: all. By layer; empty: all of them slide.
+  int64_t sliding_window = 0;
+  std::vector<bool> sliding_layers = {};
+  std::vector<bool> unrotated_layers = {};  // those without rotary embedding; empty: none
   int32_t bos_token_id = -1, eos_token_id = -1;
   // For training: shares that are dropped of attention's probabilities, of what a block adds, of the embeddings.
   float attention_dropout = 0, resid_pdrop = 0, embd_pdrop = 0;
   float initializer_range = 0.02f;  // deviation of new weights
   EncoderConfig encoder = {};       // of encoders alone
+
+  int64_t window_of(int64_t layer) const {
+    return sliding_layers.empty() || sliding_layers[size_t(layer)] ? sliding_window : 0;
+  }
+  bool rotates(int64_t layer) const { return unrotated_layers.empty() || !unrotated_layers[size_t(layer)]; }
 
   // Error naming the key when sizes contradict each other. `where` is the file.
   void validate(const std::string& where) const;

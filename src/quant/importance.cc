@@ -132,7 +132,7 @@ void ImportanceMatrix::finish() {
 ImportanceMatrix measure_importance(Runtime& runtime, const Checkpoint& checkpoint, const Calibration& rows) {
   ImportanceMatrix m;
   observe_inputs(runtime, checkpoint, rows, [&](const std::string& name, const Tensor& x) {
-    const std::string stored = gguf_name(name + ".weight");
+    const std::string stored = gguf_name(name + ".weight", checkpoint.config());
     if (!stored.empty()) m.add(stored, x.data<float>(), x.shape().rows(), x.size(-1));
   });
   m.finish();

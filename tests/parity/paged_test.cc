@@ -13,6 +13,7 @@
 namespace sedum::parity {
 namespace {
 
+namespace fs = std::filesystem;
 using Sequences = std::vector<std::vector<int32_t>>;
 
 // All sequences side by side, `chunk` rows of each a step. Logits in the order of logits_of().
@@ -56,7 +57,7 @@ class Paged : public testing::TestWithParam<const char*> {};
 
 TEST_P(Paged, ChunksAndDecodingGiveTheWholeForward) {
   Runtime runtime(1);
-  const RuntimeModel model(runtime, golden(std::string("models/") + GetParam()), {.compute = Compute::kF32});
+  const RuntimeModel model(runtime, golden(GetParam()), {.compute = Compute::kF32});
   const std::vector<float> whole = logits_of(model, golden_ids());
   for (const size_t chunk : {1, 7, 32, 33, 1000}) {
     const std::vector<float> paged = paged_logits(model, golden_ids(), chunk);
@@ -66,8 +67,9 @@ TEST_P(Paged, ChunksAndDecodingGiveTheWholeForward) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, Paged, testing::Values("llama", "llama_scaled", "qwen2"),
-                         [](const auto& each) { return each.param; });
+INSTANTIATE_TEST_SUITE_P(Models, Paged, testing::Values("models/llama", "models/llama_scaled", "models/qwen2", "families/mistral",
+                                         "families/qwen3", "families/smollm3"),
+                         [](const auto& each) { return fs::path(each.param).filename().string(); });
 
 // Greedy, by whole forwards over everything so far.
 std::vector<int32_t> greedy(const RuntimeModel& model, std::vector<int32_t> ids, int tokens) {

@@ -2,22 +2,13 @@
 
 #include <cmath>
 
-#include "base/error.h"
 #include "base/random.h"
 #include "compute/ops/dropout.h"
 #include "compute/ops/elementwise.h"
 #include "compute/ops/norm.h"
 #include "model/nn/attention.h"
-#include "model/nn/rotary.h"
 
 namespace sedum {
-
-// What all layers of a step share. Held by value and shared: a layer may be computed again long after hidden_states() returned.
-struct LlamaModel::Step {
-  Batch batch;
-  RotaryTables rotary;
-  AttentionShape shape;
-};
 
 LlamaModel::LlamaModel(const ModelConfig& config, LayerFactory& factory)
     : config_(config), frequencies_(rotary_frequencies(config)) {
@@ -41,28 +32,31 @@ LlamaModel::LlamaModel(const ModelConfig& config, LayerFactory& factory)
                                      : factory.table("lm_head", config.vocab_size, hidden);
 }
 
-Variable LlamaModel::attention(Context& ctx, const Layer& layer, int64_t index, const Variable& x,
-                               const Step& step) const {
-  const RotaryTables& rotary = step.rotary;
-  const auto qkv = forward_together(ctx, x, {layer.q_proj.get(), layer.k_proj.get(), layer.v_proj.get()});
-  const Variable q = ops::rope(ctx, qkv[0], rotary.cos, rotary.sin, config_.head_dim);
-  const Variable k = ops::rope(ctx, qkv[1], rotary.cos, rotary.sin, config_.head_dim);
-  return layer.o_proj->forward(ctx,
-                               attend(ctx, step.batch, index, q, k, qkv[2], step.shape, config_.attention_dropout));
+Variable LlamaModel::positioned(Context& ctx, int64_t, Side, const Variable& x, const Step& step) const {
+  return ops::rope(ctx, x, step.rotary.cos, step.rotary.sin, config_.head_dim);
 }
 
-Variable LlamaModel::feed_forward(Context& ctx, const Layer& layer, const Variable& x) const {
+Variable LlamaModel::attention(Context& ctx, int64_t index, const Variable& x, const Step& step) const {
+  const Layer& layer = layers_[size_t(index)];
+  const AttentionShape shape{.num_heads = int(config_.num_attention_heads),
+                             .num_key_value_heads = int(config_.num_key_value_heads),
+                             .head_dim = int(config_.head_dim),
+                             .scale = 1 / std::sqrt(float(config_.head_dim)),
+                             .window = int(config_.window_of(index))};
+  const auto qkv = forward_together(ctx, x, {layer.q_proj.get(), layer.k_proj.get(), layer.v_proj.get()});
+  const Variable q = positioned(ctx, index, Side::kQuery, qkv[0], step);
+  const Variable k = positioned(ctx, index, Side::kKey, qkv[1], step);
+  return layer.o_proj->forward(ctx, attend(ctx, step.batch, index, q, k, qkv[2], shape, config_.attention_dropout));
+}
+
+Variable LlamaModel::feed_forward(Context& ctx, int64_t index, const Variable& x) const {
+  const Layer& layer = layers_[size_t(index)];
   const auto inner = forward_together(ctx, x, {layer.gate_proj.get(), layer.up_proj.get()});
   return layer.down_proj->forward(ctx, ops::swiglu(ctx, inner[0], inner[1]));
 }
 
 Variable LlamaModel::hidden_states(Context& ctx, const Batch& batch) const {
-  const std::shared_ptr<const Step> step(new Step{batch,
-                                                  rotary_tables(ctx, frequencies_, batch.positions),
-                                                  {.num_heads = int(config_.num_attention_heads),
-                                                   .num_key_value_heads = int(config_.num_key_value_heads),
-                                                   .head_dim = int(config_.head_dim),
-                                                   .scale = 1 / std::sqrt(float(config_.head_dim))}});
+  const std::shared_ptr<const Step> step(new Step{batch, rotary_tables(ctx, frequencies_, batch.positions)});
   Variable x = ops::embedding(ctx, embed_tokens_.stored, batch.ids);
   x = ops::neftune(ctx, x, batch.neftune_noise_alpha, batch.segments);
   x = ops::dropout(ctx, x, config_.embd_pdrop, stream_of("embeddings"));
@@ -73,25 +67,15 @@ Variable LlamaModel::hidden_states(Context& ctx, const Batch& batch) const {
         return ops::dropout(c, y, config_.resid_pdrop, block + uint32_t(i) * 0x9E3779B9u);
       };
       const Variable seen =
-          attention(c, l, int64_t(i), ops::rms_norm(c, in, l.input_layernorm, config_.rms_norm_eps), *step);
+          attention(c, int64_t(i), ops::rms_norm(c, in, l.input_layernorm, config_.rms_norm_eps), *step);
       const Variable mid = ops::add(c, in, dropped(seen, stream_of("self_attn")));
       const Variable thought =
-          feed_forward(c, l, ops::rms_norm(c, mid, l.post_attention_layernorm, config_.rms_norm_eps));
+          feed_forward(c, int64_t(i), ops::rms_norm(c, mid, l.post_attention_layernorm, config_.rms_norm_eps));
       return ops::add(c, mid, dropped(thought, stream_of("mlp")));
     };
     x = batch.recompute ? recompute(ctx, x, layer) : layer(ctx, x);
   }
   return ops::rms_norm(ctx, x, norm_, config_.rms_norm_eps);
-}
-
-std::unique_ptr<CausalModel> build_model(const ModelConfig& config, LayerFactory& factory) {
-  if (config.model_type == "llama" || config.model_type == "qwen2")
-    return std::make_unique<LlamaModel>(config, factory);
-  if (is_encoder(config.model_type))
-    throw Error("a model of the family \"" + config.model_type + "\" does not continue texts",
-                "encoders serve `sedum embed` and --embedding-model");
-  throw Error("the architecture \"" + config.model_type + "\" is not known here",
-              "llama and qwen2 models can be loaded");
 }
 
 }  // namespace sedum

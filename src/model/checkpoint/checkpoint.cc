@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "model/families.h"
 #include "model/nn/linear.h"
 
 namespace sedum {
@@ -45,7 +46,7 @@ Checkpoint Checkpoint::open(const std::filesystem::path& path) {
 }
 
 std::string Checkpoint::stored_name(const std::string& hf_name) const {
-  if (gguf_) return gguf_name(hf_name);
+  if (gguf_) return gguf_name(hf_name, config_);
   // BERT's first files, of TensorFlow, call a norm's weight and shift gamma and beta.
   if (const size_t at = hf_name.rfind("LayerNorm."); at != std::string::npos && !source_->find(hf_name)) {
     const std::string old = hf_name.substr(0, at + 10) + (is_shift(hf_name) ? "beta" : "gamma");
@@ -62,7 +63,7 @@ bool Checkpoint::has(const std::string& hf_name) const {
 Tensor Checkpoint::tensor(const std::string& hf_name) const {
   const StoredTensor& stored = source_->get(stored_name(hf_name));
   const Tensor t = Tensor::external(stored.dtype, shape_of(stored), stored.data, source_->owner());
-  if (gguf_ && config_.model_type == "llama" && interleaved_in_gguf(hf_name)) {
+  if (gguf_ && family_of(config_.model_type, source_->where()).interleaved && interleaved_in_gguf(hf_name)) {
     if (t.size(0) % config_.head_dim)
       throw Error(source_->where() + ": " + stored.name + " has " + std::to_string(t.size(0)) +
                   " rows, no multiple of the head's " + std::to_string(config_.head_dim));

@@ -5,7 +5,7 @@
 //   Tensor w = checkpoint.tensor("model.layers.0.self_attn.q_proj.weight");   // as stored: mapped, maybe quantised
 //   auto tokenizer = checkpoint.tokenizer();
 //
-// Row order is Hugging Face's: GGUF's llama files keep q and k with the halves of each head interleaved, which is undone here (rows move,
+// Row order is Hugging Face's: GGUF's llama and smollm3 files keep q and k with the halves of each head interleaved, which is undone here (rows move,
 // bits stay).
 
 #include <filesystem>
@@ -65,8 +65,8 @@ class Checkpoint {
 };
 
 // GGUF's name of a tensor: "blk.0.attn_q.weight" for "model.layers.0.self_attn.q_proj.weight"; "" if there is none.
-std::string gguf_name(const std::string& hf_name);
-// All tensors of a Llama or Qwen2 model of these sizes, by Hugging Face name.
+std::string gguf_name(const std::string& hf_name, const ModelConfig& config);
+// All tensors of a model of these sizes, by Hugging Face name.
 std::vector<std::string> architecture_tensors(const ModelConfig& config);
 
 // Rows of a head from interleaved pairs (GGUF) to halves (Hugging Face), or back: row h·D + 2j + i ↔ h·D + i·D/2 + j.

@@ -10,6 +10,7 @@
 #include "compute/dtype/k_quants.h"
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
+#include "model/families.h"
 #include "model/nn/rotary.h"
 #include "text/tokenizer_json.h"
 
@@ -90,11 +91,22 @@ bool is_query_or_key(const std::string& name) {
   return name.find(".q_proj.") != std::string::npos || name.find(".k_proj.") != std::string::npos;
 }
 
+// GGUF has no keys for which layers see a window or no positions: their order must be the architecture's own.
+void check_layers(const Checkpoint& like) {
+  const ModelConfig& c = like.config();
+  for (int64_t i = 0; i < c.num_hidden_layers; ++i)
+    if ((c.sliding_window > 0 && c.window_of(i) == 0) ||
+        (c.model_type == "smollm3" && c.rotates(i) == ((i + 1) % 4 == 0)))
+      throw Error(like.path().string() + ": GGUF cannot say which layers see a window or no positions",
+                  "keep it as a folder");
+}
+
 void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_type) {
   const ModelConfig& c = like.config();
-  const std::string at = c.model_type + ".";
+  const std::string architecture = family_of(c.model_type, like.path().string()).gguf_architecture,
+                    at = architecture + ".";
   const auto u32 = [&](const std::string& key, int64_t value) { out.set(at + key, uint32_t(value)); };
-  out.set("general.architecture", c.model_type);
+  out.set("general.architecture", architecture);
   out.set("general.name", like.name());
   out.set("general.file_type", file_type);
   out.set("general.quantization_version", uint32_t{2});
@@ -106,6 +118,8 @@ void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_ty
       u32("rope.dimension_count", c.head_dim), u32("vocab_size", c.vocab_size);
   out.set(at + "attention.layer_norm_rms_epsilon", c.rms_norm_eps);
   out.set(at + "rope.freq_base", c.rope_theta);
+  if (c.sliding_window > 0) u32("attention.sliding_window", c.sliding_window);
+  check_layers(like);
   if (c.rope_scaling.type == RopeScaling::Type::kLinear) {
     out.set(at + "rope.scaling.type", "linear");
     out.set(at + "rope.scaling.factor", c.rope_scaling.factor);
@@ -177,9 +191,10 @@ void write_gguf(const fs::path& path, const Checkpoint& like, const GgufMixture&
   Progress progress("writing " + path.filename().string(), names.size());
   for (const std::string& name : names) {
     const Shape shape = like.tensor(name).shape();
-    const std::string stored = gguf_name(name);
+    const std::string stored = gguf_name(name, like.config());
     const DType t = mixture.type_of(stored, shape);
-    const bool interleave = like.config().model_type == "llama" && is_query_or_key(name);
+    const bool interleave =
+        family_of(like.config().model_type, like.path().string()).interleaved && is_query_or_key(name);
     const int64_t head_dim = like.config().head_dim;
     out.add(stored, t, sizes(shape),
             [&progress, &pool, &importance, read, name, stored, shape, t, interleave, head_dim](const ByteSink& sink) {

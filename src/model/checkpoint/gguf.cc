@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/gguf_tokenizer.h"
+#include "model/families.h"
 
 namespace sedum {
 namespace {
@@ -20,16 +21,23 @@ void read_llama3_terms(const GgufFile& file, const std::string& at, RopeScaling&
   scaling.high_freq_factor = file.get_or<float>("sedum.rope.high_freq_factor", 4);
 }
 
+// What differs from layer to layer. llama.cpp's files of Mistral say "llama" and name no window; ours do.
+void read_layers(const GgufFile& file, const std::string& at, ModelConfig& c) {
+  c.query_key_norms = c.model_type == "qwen3";
+  c.sliding_window = file.get_or<int64_t>(at + "attention.sliding_window", 0);
+  if (c.model_type == "llama" && c.sliding_window > 0) c.model_type = "mistral";
+  if (c.model_type == "smollm3")  // every fourth sees no positions; GGUF has no key for it
+    for (int64_t i = 0; i < std::min<int64_t>(c.num_hidden_layers, 4096); ++i)
+      c.unrotated_layers.push_back((i + 1) % 4 == 0);
+}
+
 ModelConfig read_config(const GgufFile& file) {
   ModelConfig c;
-  c.model_type = file.get<std::string>("general.architecture");
-  if (c.model_type != "llama" && c.model_type != "qwen2")
-    throw Error(file.where() + ": the architecture \"" + printable(c.model_type) + "\" is not known here",
-                "llama and qwen2 models can be loaded");
-  const std::string at = c.model_type + ".";
+  const auto architecture = file.get<std::string>("general.architecture");
+  c.model_type = family_of_gguf(architecture, file.where()).model_type;
+  const std::string at = architecture + ".";
   if (file.get_or<int64_t>(at + "expert_count", 0) > 0)
-    throw Error(file.where() + ": mixtures of experts are not known here",
-                "dense llama and qwen2 models can be loaded");
+    throw Error(file.where() + ": mixtures of experts are not known here", "dense models can be loaded");
   c.hidden_size = file.get<int64_t>(at + "embedding_length");
   c.intermediate_size = file.get<int64_t>(at + "feed_forward_length");
   c.num_hidden_layers = file.get<int64_t>(at + "block_count");
@@ -59,6 +67,7 @@ ModelConfig read_config(const GgufFile& file) {
     c.rope_scaling.frequency_divisors.assign(values, values + factors->bytes / sizeof(float));
     read_llama3_terms(file, at, c.rope_scaling);
   }
+  read_layers(file, at, c);
   c.vocab_size = file.get("token_embd.weight").shape[0];
   c.attention_bias = file.find("blk.0.attn_q.bias") != nullptr;
   c.attention_out_bias = file.find("blk.0.attn_output.bias") != nullptr;

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "formats/gguf.h"
+#include "model/families.h"
 
 namespace sedum {
 namespace {
@@ -30,7 +31,8 @@ void write_gguf_adapter(const std::filesystem::path& path, const Checkpoint& bas
   std::set<std::string> left;
   for (const auto& [name, tensor] : adapter.weights) left.insert(name);
   GgufWriter out(path);
-  out.set("general.architecture", base.config().model_type);
+  const ModelFamily& family = family_of(base.config().model_type, base.path().string());
+  out.set("general.architecture", family.gguf_architecture);
   out.set("general.type", "adapter");
   out.set("general.name", path.stem().string());
   out.set("adapter.type", "lora");
@@ -46,9 +48,8 @@ void write_gguf_adapter(const std::filesystem::path& path, const Checkpoint& bas
     const int64_t rank = adapter.config.r;
     if (!(a->second.shape() == Shape{rank, shape[1]}) || !(b->second.shape() == Shape{shape[0], rank}))
       throw Error("the adapter's weights of " + stem + " do not fit the model", "it was made for another model");
-    const bool interleave =
-        base.config().model_type == "llama" && (stem.ends_with(".q_proj") || stem.ends_with(".k_proj"));
-    const std::string stored = gguf_name(name);
+    const bool interleave = family.interleaved && (stem.ends_with(".q_proj") || stem.ends_with(".k_proj"));
+    const std::string stored = gguf_name(name, base.config());
     const std::vector<float> rows = ordered_rows(b->second, interleave, base.config().head_dim);
     out.add(stored + ".lora_a", DType::kF32, {rank, shape[1]},
             [t = a->second](const ByteSink& sink) { sink(t.raw(), t.bytes()); });

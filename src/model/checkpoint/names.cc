@@ -1,5 +1,4 @@
-#include <array>
-#include <utility>
+#include <string_view>
 
 #include "model/architectures/bert.h"
 #include "model/architectures/t5.h"
@@ -8,39 +7,47 @@
 namespace sedum {
 namespace {
 
-// Inside a layer: Hugging Face's name, GGUF's.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kLayerParts{{
-    {"input_layernorm", "attn_norm"},
-    {"self_attn.q_proj", "attn_q"},
-    {"self_attn.k_proj", "attn_k"},
-    {"self_attn.v_proj", "attn_v"},
-    {"self_attn.o_proj", "attn_output"},
-    {"post_attention_layernorm", "ffn_norm"},
-    {"mlp.gate_proj", "ffn_gate"},
-    {"mlp.up_proj", "ffn_up"},
-    {"mlp.down_proj", "ffn_down"},
-}};
-constexpr std::array<std::pair<std::string_view, std::string_view>, 3> kOuterParts{{
-    {"model.embed_tokens", "token_embd"},
-    {"model.norm", "output_norm"},
-    {"lm_head", "output"},
-}};
+// A layer's or an outer part: Hugging Face's name, GGUF's, and what it has.
+struct Part {
+  std::string hf, gguf;
+  bool bias = false;
+};
+
+std::vector<Part> outer_parts() {
+  return {{"model.embed_tokens", "token_embd"}, {"model.norm", "output_norm"}, {"lm_head", "output"}};
+}
+
+std::vector<Part> layer_parts(const ModelConfig& c) {
+  std::vector<Part> parts{{"input_layernorm", "attn_norm"},
+                          {"self_attn.q_proj", "attn_q", c.attention_bias},
+                          {"self_attn.k_proj", "attn_k", c.attention_bias},
+                          {"self_attn.v_proj", "attn_v", c.attention_bias},
+                          {"self_attn.o_proj", "attn_output", c.attention_out_bias}};
+  if (c.query_key_norms)
+    parts.push_back({"self_attn.q_norm", "attn_q_norm"}), parts.push_back({"self_attn.k_norm", "attn_k_norm"});
+  parts.push_back({"post_attention_layernorm", "ffn_norm"});
+  parts.push_back({"mlp.gate_proj", "ffn_gate", c.mlp_bias});
+  parts.push_back({"mlp.up_proj", "ffn_up", c.mlp_bias});
+  parts.push_back({"mlp.down_proj", "ffn_down", c.mlp_bias});
+  return parts;
+}
+
+constexpr std::string_view kLayers = "model.layers.";
 
 }  // namespace
 
-std::string gguf_name(const std::string& hf_name) {
+std::string gguf_name(const std::string& hf_name, const ModelConfig& config) {
   const size_t dot = hf_name.rfind('.');  // ".weight" or ".bias"
   if (dot == std::string::npos) return "";
   const std::string stem = hf_name.substr(0, dot), kind = hf_name.substr(dot);
-  for (const auto& [hf, gguf] : kOuterParts)
-    if (stem == hf) return std::string(gguf) + kind;
-  constexpr std::string_view kPrefix = "model.layers.";
-  if (!stem.starts_with(kPrefix)) return "";
-  const size_t end = stem.find('.', kPrefix.size());
+  for (const Part& part : outer_parts())
+    if (stem == part.hf) return part.gguf + kind;
+  if (!stem.starts_with(kLayers)) return "";
+  const size_t end = stem.find('.', kLayers.size());
   if (end == std::string::npos) return "";
-  for (const auto& [hf, gguf] : kLayerParts)
-    if (stem.compare(end + 1, std::string::npos, hf) == 0)
-      return "blk." + stem.substr(kPrefix.size(), end - kPrefix.size()) + "." + std::string(gguf) + kind;
+  for (const Part& part : layer_parts(config))
+    if (stem.compare(end + 1, std::string::npos, part.hf) == 0)
+      return "blk." + stem.substr(kLayers.size(), end - kLayers.size()) + "." + part.gguf + kind;
   return "";
 }
 
@@ -49,14 +56,10 @@ std::vector<std::string> architecture_tensors(const ModelConfig& config) {
   if (is_encoder(config.model_type)) return bert_tensors(config);
   std::vector<std::string> names{"model.embed_tokens.weight"};
   for (int64_t i = 0; i < config.num_hidden_layers; ++i)
-    for (const auto& part : kLayerParts) {
-      const std::string_view hf = part.first;
-      const std::string stem = "model.layers." + std::to_string(i) + "." + std::string(hf);
+    for (const Part& part : layer_parts(config)) {
+      const std::string stem = std::string(kLayers) + std::to_string(i) + "." + part.hf;
       names.push_back(stem + ".weight");
-      const bool attention_input = hf == "self_attn.q_proj" || hf == "self_attn.k_proj" || hf == "self_attn.v_proj";
-      if ((attention_input && config.attention_bias) || (hf == "self_attn.o_proj" && config.attention_out_bias) ||
-          (hf.starts_with("mlp.") && config.mlp_bias))
-        names.push_back(stem + ".bias");
+      if (part.bias) names.push_back(stem + ".bias");
     }
   names.push_back("model.norm.weight");
   if (!config.tie_word_embeddings) names.push_back("lm_head.weight");

@@ -9,19 +9,19 @@ namespace sedum {
 namespace {
 
 TEST(Names, OfGguf) {
-  EXPECT_EQ(gguf_name("model.layers.12.self_attn.q_proj.weight"), "blk.12.attn_q.weight");
-  EXPECT_EQ(gguf_name("model.layers.0.self_attn.k_proj.bias"), "blk.0.attn_k.bias");
-  EXPECT_EQ(gguf_name("model.layers.3.post_attention_layernorm.weight"), "blk.3.ffn_norm.weight");
-  EXPECT_EQ(gguf_name("model.layers.3.mlp.down_proj.weight"), "blk.3.ffn_down.weight");
-  EXPECT_EQ(gguf_name("model.embed_tokens.weight"), "token_embd.weight");
-  EXPECT_EQ(gguf_name("model.norm.weight"), "output_norm.weight");
-  EXPECT_EQ(gguf_name("lm_head.weight"), "output.weight");
+  EXPECT_EQ(gguf_name("model.layers.12.self_attn.q_proj.weight", {}), "blk.12.attn_q.weight");
+  EXPECT_EQ(gguf_name("model.layers.0.self_attn.k_proj.bias", {}), "blk.0.attn_k.bias");
+  EXPECT_EQ(gguf_name("model.layers.3.post_attention_layernorm.weight", {}), "blk.3.ffn_norm.weight");
+  EXPECT_EQ(gguf_name("model.layers.3.mlp.down_proj.weight", {}), "blk.3.ffn_down.weight");
+  EXPECT_EQ(gguf_name("model.embed_tokens.weight", {}), "token_embd.weight");
+  EXPECT_EQ(gguf_name("model.norm.weight", {}), "output_norm.weight");
+  EXPECT_EQ(gguf_name("lm_head.weight", {}), "output.weight");
 }
 
 TEST(Names, UnknownOnesHaveNone) {
   for (const char* name :
        {"", "weight", "model.layers.weight", "model.layers.0.mlp.gate.weight", "encoder.norm.weight"})
-    EXPECT_EQ(gguf_name(name), "") << name;
+    EXPECT_EQ(gguf_name(name, {}), "") << name;
 }
 
 TEST(Names, AllTensorsOfAModelAreInItsFileAndNoneTwice) {

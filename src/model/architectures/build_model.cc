@@ -1,0 +1,30 @@
+#include <map>
+
+#include "base/error.h"
+#include "model/architectures/llama.h"
+#include "model/architectures/makers.h"
+#include "model/families.h"
+
+namespace sedum {
+namespace {
+
+std::unique_ptr<CausalModel> make_llama(const ModelConfig& config, LayerFactory& factory) {
+  return std::make_unique<LlamaModel>(config, factory);
+}
+
+using Maker = std::unique_ptr<CausalModel> (*)(const ModelConfig& config, LayerFactory& factory);
+const std::map<std::string, Maker> kMakers{
+    {"llama", make_llama}, {"mistral", make_llama},   {"qwen2", make_llama},
+    {"qwen3", make_qwen3}, {"smollm3", make_smollm3},
+};
+
+}  // namespace
+
+std::unique_ptr<CausalModel> build_model(const ModelConfig& config, LayerFactory& factory) {
+  if (is_encoder(config.model_type))
+    throw Error("a model of the family \"" + config.model_type + "\" does not continue texts",
+                "encoders serve `sedum embed` and --embedding-model");
+  return kMakers.at(family_of(config.model_type, "the model").model_type)(config, factory);
+}
+
+}  // namespace sedum

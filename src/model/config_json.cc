@@ -1,0 +1,62 @@
+// A ModelConfig as config.json: what transformers reads back.
+
+#include <nlohmann/json.hpp>
+
+#include "model/config_keys.h"
+#include "model/families.h"
+
+namespace sedum {
+namespace {
+
+// Windows and layers without positions, by layer.
+void write_layers(const ModelConfig& c, nlohmann::ordered_json& out) {
+  if (c.sliding_window > 0) {
+    out["sliding_window"] = c.sliding_window;
+    if (c.model_type != "mistral") out["use_sliding_window"] = true;
+    for (int64_t i = 0; i < c.num_hidden_layers && c.model_type != "mistral"; ++i)
+      out["layer_types"].push_back(c.window_of(i) > 0 ? "sliding_attention" : "full_attention");
+  } else if (c.model_type == "mistral") {
+    out["sliding_window"] = nullptr;  // a missing one counts as 4096
+  }
+  for (const bool unrotated : c.unrotated_layers) out["no_rope_layers"].push_back(unrotated ? 0 : 1);
+}
+
+}  // namespace
+
+nlohmann::ordered_json config_to_json(const ModelConfig& c) {
+  if (is_encoder(c.model_type)) return encoder_config_to_json(c);
+  nlohmann::ordered_json out;
+  out["architectures"] = {family_of(c.model_type, "config.json").hf_class};
+  out["model_type"] = c.model_type;
+  out["vocab_size"] = c.vocab_size;
+  out["hidden_size"] = c.hidden_size;
+  out["intermediate_size"] = c.intermediate_size;
+  out["num_hidden_layers"] = c.num_hidden_layers;
+  out["num_attention_heads"] = c.num_attention_heads;
+  out["num_key_value_heads"] = c.num_key_value_heads;
+  out["head_dim"] = c.head_dim;
+  out["max_position_embeddings"] = c.max_position_embeddings;
+  out["rms_norm_eps"] = c.rms_norm_eps;
+  out["rope_theta"] = c.rope_theta;
+  if (c.rope_scaling.type == RopeScaling::Type::kLinear)
+    out["rope_scaling"] = {{"rope_type", "linear"}, {"factor", c.rope_scaling.factor}};
+  if (c.rope_scaling.type == RopeScaling::Type::kLlama3)
+    out["rope_scaling"] = {{"rope_type", "llama3"},
+                           {"factor", c.rope_scaling.factor},
+                           {"low_freq_factor", c.rope_scaling.low_freq_factor},
+                           {"high_freq_factor", c.rope_scaling.high_freq_factor},
+                           {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
+  out["hidden_act"] = "silu";
+  if (c.model_type != "qwen2") out["attention_bias"] = c.attention_bias, out["mlp_bias"] = c.mlp_bias;
+  write_layers(c, out);
+  out["attention_dropout"] = c.attention_dropout;
+  out["initializer_range"] = c.initializer_range;
+  if (c.resid_pdrop > 0) out["resid_pdrop"] = c.resid_pdrop;
+  if (c.embd_pdrop > 0) out["embd_pdrop"] = c.embd_pdrop;
+  out["tie_word_embeddings"] = c.tie_word_embeddings;
+  if (c.bos_token_id >= 0) out["bos_token_id"] = c.bos_token_id;
+  if (c.eos_token_id >= 0) out["eos_token_id"] = c.eos_token_id;
+  return out;
+}
+
+}  // namespace sedum

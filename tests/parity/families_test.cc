@@ -1,0 +1,188 @@
+// A tiny random model of each family: what transformers, PyTorch, PEFT and llama.cpp's converter make of it
+// (tools/golden/model_families.py).
+
+#include <future>
+#include <set>
+
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "compute/ops/loss.h"
+#include "formats/numpy.h"
+#include "infer/local_engine.h"
+#include "model/adapters/peft.h"
+#include "model/checkpoint/export.h"
+#include "model/checkpoint/merge.h"
+#include "parity_testing.h"
+
+namespace sedum::parity {
+namespace {
+
+using nlohmann::json;
+namespace fs = std::filesystem;
+
+std::vector<std::vector<int32_t>> ids() { return golden_json("families/ids.json"); }
+
+std::vector<float> logits_at(const fs::path& path, const fs::path& adapter = {}) {
+  Runtime runtime(1);
+  return logits_of(RuntimeModel(runtime, path, {.compute = Compute::kF32, .adapter = adapter}), ids());
+}
+
+class Family : public testing::TestWithParam<const char*> {
+ protected:
+  fs::path folder() const { return golden(std::string("families/") + GetParam()); }
+  json expected() const { return golden_json(std::string("families/") + GetParam() + ".json"); }
+  std::vector<float> expected_logits() const {
+    const NpyArray stored = read_npy(golden(std::string("families/") + GetParam() + ".logits.npy"));
+    return {stored.values<float>().begin(), stored.values<float>().end()};
+  }
+};
+
+TEST_P(Family, LogitsAreThoseOfTransformers) {
+  const Difference d = difference(logits_at(folder()), expected_logits());
+  d.report(GetParam());
+  EXPECT_LE(d.relative(), kTolerance);
+}
+
+// By the engine that serves: prefill in steps of 5 rows, then a token at a time.
+TEST_P(Family, GreedyTokensAreThoseOfTransformers) {
+  const ScratchFolder with_tokenizer;
+  fs::copy(folder(), with_tokenizer.path(), fs::copy_options::recursive);
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    fs::copy(golden("models/llama") / file, with_tokenizer.path() / file);
+  Runtime runtime(1);
+  const RuntimeModel model(runtime, with_tokenizer.path(), {.compute = Compute::kF32});
+  LocalEngine engine(model, {.context_length = 64, .cache_tokens = 128, .step_tokens = 5});
+  const std::vector<int32_t> greedy = expected()["greedy"], whole = ids().back();
+  std::vector<int32_t> made;
+  std::promise<void> done;
+  engine.submit({.prompt = {whole.begin(), whole.begin() + 12},
+                 .sampling = {.temperature = 0, .max_tokens = int(greedy.size()), .ignore_end = true}},
+                [&](const GenerationUpdate& u) {
+                  if (u.id >= 0) made.push_back(u.id);
+                  if (!u.error.empty()) ADD_FAILURE() << u.error;
+                  if (u.last) done.set_value();
+                });
+  done.get_future().get();
+  EXPECT_EQ(made, greedy);
+}
+
+// Of the mean cross-entropy of a sequence: norm and some values of every tensor's gradient, on that norm's scale.
+void check_gradients(const fs::path& folder, const json& expected, bool recompute) {
+  Runtime runtime(1);
+  const Checkpoint checkpoint = Checkpoint::open(folder);
+  CheckpointFactory factory(checkpoint, CheckpointFactory::Use::kTrainable, runtime.pool, runtime.arena);
+  const auto model = build_model(checkpoint.config(), factory);
+  Tape tape;
+  Context ctx = runtime.context(Compute::kF32);
+  ctx.tape = &tape;
+  const std::vector<int32_t> sequence = ids().back();
+  Batch batch = Batch::of_sequences({sequence});
+  batch.recompute = recompute;
+  std::vector<int32_t> labels(sequence.begin() + 1, sequence.end());
+  labels.push_back(ops::kIgnored);
+  const Variable loss =
+      ops::cross_entropy_head(ctx, model->hidden_states(ctx, batch), model->head(),
+                              std::make_shared<const std::vector<int32_t>>(labels), 1 / float(sequence.size() - 1));
+  EXPECT_NEAR(*loss.value().data<float>(), expected["loss"].get<float>(), 1e-4);
+  tape.backward(ctx, loss);
+  std::set<std::string> left;
+  for (const auto& [name, unused] : expected["gradients"].items()) left.insert(name);
+  double worst = 0;
+  for (const Variable& p : factory.parameters()) {
+    ASSERT_TRUE(left.erase(p.name())) << p.name();
+    const json& golden = expected["gradients"][p.name()];
+    const double size = golden["norm"];
+    const Tensor& g = p.gradient();
+    double squares = 0;
+    for (int64_t i = 0; i < g.count(); ++i) squares += double(g.data<float>()[i]) * double(g.data<float>()[i]);
+    worst = std::max(worst, std::abs(std::sqrt(squares) - size) / size);
+    EXPECT_NEAR(std::sqrt(squares), size, 1e-4 * size) << p.name();
+    for (size_t i = 0; i < golden["at"].size(); ++i)
+      EXPECT_NEAR(g.data<float>()[golden["at"][i].get<size_t>()], golden["values"][i].get<float>(), 1e-4 * size)
+          << p.name() << " " << i;
+  }
+  EXPECT_TRUE(left.empty()) << *left.begin();
+  std::printf("  norms of gradients differ by %.1e\n", worst);
+}
+
+TEST_P(Family, GradientsAreThoseOfPyTorch) {
+  for (const bool recompute : {false, true}) check_gradients(folder(), expected(), recompute);
+}
+
+// An adapter on all linear layers: PEFT's names; beside the model and merged into it, as a folder, it computes the same.
+TEST_P(Family, AdapterBesideAndMerged) {
+  const ScratchFolder scratch;
+  Runtime runtime(1);
+  const Checkpoint checkpoint = Checkpoint::open(folder());
+  CheckpointFactory base(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena);
+  LoraFactory factory(base, {.r = 2, .lora_alpha = 1, .init_lora_weights = "false", .target_modules = {"all-linear"}},
+                      runtime.pool, runtime.arena, 7);
+  build_model(checkpoint.config(), factory);
+  factory.check_complete();
+  std::set<std::string> names;
+  for (const Variable& p : factory.parameters()) names.insert(p.name());
+  EXPECT_EQ(names, expected()["peft"].get<std::set<std::string>>());
+  write_adapter(scratch.path() / "adapter", factory.config(), factory.parameters());
+  const std::vector<float> beside = logits_at(folder(), scratch.path() / "adapter");
+  EXPECT_GT(difference(beside, expected_logits()).relative(), 0.01);
+  write_folder(scratch.path() / "merged", checkpoint, DType::kF32,
+               merged_values(checkpoint, read_adapter(scratch.path() / "adapter", runtime.arena), runtime));
+  EXPECT_LE(difference(logits_at(scratch.path() / "merged"), beside).relative(), kTolerance);
+}
+
+TEST_P(Family, NamesInGgufAreLlamaCpps) {
+  const Checkpoint checkpoint = Checkpoint::open(folder());
+  const json names = expected()["gguf"];
+  for (const std::string& name : checkpoint.tensor_names()) {
+    ASSERT_TRUE(names.contains(name)) << name;
+    EXPECT_EQ(gguf_name(name, checkpoint.config()), names[name].get<std::string>());
+  }
+  EXPECT_EQ(checkpoint.tensor_names().size(), names.size());
+}
+
+// Through a GGUF file of ours, and from there as a folder again. Which of Qwen's layers have a window GGUF cannot say.
+TEST_P(Family, GgufThereAndBack) {
+  const ScratchFolder scratch;
+  fs::copy(folder(), scratch.path() / "folder", fs::copy_options::recursive);
+  json config = golden_json(std::string("families/") + GetParam() + "/config.json");
+  if (config["model_type"] == "qwen3") config["use_sliding_window"] = false;
+  write_file(scratch.path() / "folder/config.json", config.dump());
+  const std::vector<float> before = logits_at(scratch.path() / "folder");
+  const Checkpoint checkpoint = Checkpoint::open(scratch.path() / "folder");
+  write_gguf(scratch.path() / "model.gguf", checkpoint, DType::kF32, stored_values(checkpoint));
+  EXPECT_EQ(logits_at(scratch.path() / "model.gguf"), before);
+  const Checkpoint gguf = Checkpoint::open(scratch.path() / "model.gguf");
+  write_folder(scratch.path() / "again", gguf, DType::kF32, stored_values(gguf));
+  EXPECT_EQ(logits_at(scratch.path() / "again"), before);
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, Family, testing::Values("mistral", "qwen3", "smollm3"),
+                         [](const auto& each) { return each.param; });
+
+// A copy of a model's folder with one key changed computes something else: the key is read.
+TEST(Families, EveryKeyMatters) {
+  const std::vector<std::tuple<std::string, std::string, json>> changes{
+      {"mistral", "/sliding_window", 12},
+      {"mistral", "/sliding_window", nullptr},
+      {"qwen3", "/layer_types/0", "sliding_attention"},
+      {"qwen3", "/use_sliding_window", false},
+      {"smollm3", "/no_rope_layers/1", 0},
+      {"smollm3", "/no_rope_layers/3", 1},
+  };
+  for (const auto& [model, key, value] : changes) {
+    const ScratchFolder scratch;
+    fs::copy(golden("families/" + model), scratch.path(), fs::copy_options::recursive);
+    json config = golden_json("families/" + model + "/config.json");
+    ASSERT_NE(config.at(json::json_pointer(key)), value) << model << key;
+    config[json::json_pointer(key)] = value;
+    write_file(scratch.path() / "config.json", config.dump());
+    EXPECT_GT(difference(logits_at(scratch.path()), logits_at(golden("families/" + model))).relative(),
+              100 * kTolerance)
+        << model << key;
+  }
+}
+
+}  // namespace
+}  // namespace sedum::parity

@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""A tiny random model of each family by transformers, with what it computes: for tests/parity/families_test.cc.
+
+    model_families.py tests/golden/families [NAME...]
+
+Needs gguf, numpy, peft, torch, transformers. Writes for each family NAME a folder (config.json, model.safetensors: weights that bf16 holds, so
+that files are small and exact), NAME.logits.npy (f32; rows of all sequences of ids.json, one after the other) and NAME.json: the greedy
+continuation of the last sequence, the loss of that sequence with the norm and some values of every tensor's gradient, and the names that
+llama.cpp's converter gives the tensors (the gguf package's map) and PEFT gives LoRA's. Sizes are odd on purpose, norms are not 1 and biases not 0, windows
+are shorter than sequences, so that a forgotten one shows.
+"""
+
+import argparse
+import copy
+import json
+import math
+import pathlib
+
+import gguf
+import numpy as np
+import torch
+import transformers
+
+LENGTHS = [1, 7, 40]
+VALUES = 12  # of each gradient
+
+
+def sizes(hidden, intermediate, heads, kv_heads, head_dim, layers=3, **more):
+    return dict(
+        vocab_size=320,  # of the tokenizer of tests/golden/models/llama
+        hidden_size=hidden,
+        intermediate_size=intermediate,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        max_position_embeddings=128,
+        rms_norm_eps=1e-5,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=None,
+        **more,
+    )
+
+
+def rope(theta, **scaling):
+    return {"rope_type": "default", "rope_theta": theta, **scaling}
+
+
+CONFIGS = {
+    "mistral": lambda: transformers.MistralConfig(
+        **sizes(32, 48, 4, 2, 8), sliding_window=9, rope_parameters=rope(10000.0), tie_word_embeddings=False
+    ),
+    # A window in the last layer only.
+    "qwen3": lambda: transformers.Qwen3Config(
+        **sizes(32, 48, 4, 2, 16, layers=2),
+        use_sliding_window=True,
+        sliding_window=6,
+        max_window_layers=1,
+        rope_parameters=rope(1000000.0),
+        tie_word_embeddings=True,
+    ),
+    "smollm3": lambda: transformers.SmolLM3Config(
+        **sizes(24, 40, 6, 2, 4, layers=4), rope_parameters=rope(5000.0), tie_word_embeddings=True
+    ),
+}
+ARCHITECTURES = {"mistral": "LLAMA"}  # of GGUF, where it has another name
+
+
+def random_model(config, seed):
+    """Weights in bf16's precision: deviation 1.3 / √columns, norms about their neutral value."""
+    generator = torch.Generator().manual_seed(seed)
+    config._attn_implementation = "eager"
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            if name.endswith("bias"):
+                p.copy_(0.3 * noise)
+            elif p.dim() == 1:
+                p.copy_(p + 0.3 * noise)
+            elif "embed" in name:
+                p.copy_(0.5 * noise)
+            else:
+                p.copy_(noise * 1.3 / math.sqrt(p.shape[-1]))
+            p.copy_(p.bfloat16().float())
+    return model
+
+
+def save(model, folder):
+    narrow = copy.deepcopy(model).bfloat16()
+    narrow.save_pretrained(folder)
+    (folder / "generation_config.json").unlink(missing_ok=True)
+
+
+def greedy(model, ids, count):
+    """The continuation, by whole forwards; the least distance of a first choice to its second is printed."""
+    ids, gap = list(ids), math.inf
+    with torch.inference_mode():
+        for _ in range(count):
+            best = model(torch.tensor([ids])).logits[0, -1].topk(2)
+            gap = min(gap, float(best.values[0] - best.values[1]))
+            ids.append(int(best.indices[0]))
+    print(f"    greedy: first choices lead by {gap:.1e} at least")
+    return ids[-count:]
+
+
+def gradients(model, ids):
+    model.zero_grad()
+    tensor = torch.tensor([ids])
+    loss = model(tensor, labels=tensor).loss
+    loss.backward()
+    all = {}
+    for name, p in model.named_parameters():
+        g = (torch.zeros_like(p) if p.grad is None else p.grad).flatten()
+        at = np.linspace(0, g.numel() - 1, min(VALUES, g.numel())).astype(int)
+        all[name] = {"norm": float(g.double().norm()), "at": at.tolist(), "values": [float(f"{float(g[i]):.9g}") for i in at]}
+    return loss.item(), all
+
+
+def gguf_names(model, architecture):
+    names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, architecture), model.config.num_hidden_layers)
+    return {n: names.get_name(n, try_suffixes=(".weight", ".bias")) for n, _ in model.named_parameters()}
+
+
+def peft_names(model):
+    """Of LoRA on all linear layers."""
+    import peft
+
+    wrapped = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=2, target_modules="all-linear"))
+    return sorted(peft.get_peft_model_state_dict(wrapped))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=pathlib.Path)
+    parser.add_argument("names", nargs="*")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(5)
+    sequences = [rng.integers(0, 320, n).tolist() for n in LENGTHS]
+    args.out.mkdir(parents=True, exist_ok=True)
+    (args.out / "ids.json").write_text(json.dumps(sequences) + "\n")
+    for seed, (name, config) in enumerate(CONFIGS.items()):
+        if args.names and name not in args.names:
+            continue
+        model = random_model(config(), seed)
+        save(model, args.out / name)
+        with torch.inference_mode():
+            logits = np.concatenate([model(torch.tensor([s])).logits[0].numpy() for s in sequences])
+        np.save(args.out / f"{name}.logits.npy", logits)
+        print(f"{name}: logits from {logits.min():.2f} to {logits.max():.2f}, deviation {logits.std():.2f}")
+        loss, each = gradients(model, sequences[-1])
+        result = {
+            "greedy": greedy(model, sequences[-1][:12], 24),
+            "loss": loss,
+            "gradients": each,
+            "peft": peft_names(model),
+            "gguf": gguf_names(model, ARCHITECTURES.get(name, name.upper())),
+        }
+        (args.out / f"{name}.json").write_text(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    main()
