@@ -110,6 +110,7 @@ const AttentionKernels<T>* attention_kernels() {
           return &kAvx2AttentionBf16;
       case Isa::kAvx512:
       case Isa::kAvx512Bf16:
+      case Isa::kAmx:
         if constexpr (f32)
           return &kAvx512AttentionF32;
         else

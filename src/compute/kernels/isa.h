@@ -15,6 +15,7 @@ enum class Isa {
   kAvx2,        // AVX2, FMA, F16C
   kAvx512,      // AVX-512 F, BW, VL, DQ
   kAvx512Bf16,  // and VNNI, BF16
+  kAmx,         // and AMX tiles of bf16 and int8
 };
 
 const char* name(Isa isa);

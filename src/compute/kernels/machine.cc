@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "base/arena.h"
+#include "compute/kernels/simd/tile_config.h"
 
 namespace sedum {
 namespace {
@@ -59,6 +60,20 @@ SEDUM_ROUNDS(int8_avx2, SEDUM_CLEAR_AVX, SEDUM_INT8_256)
 SEDUM_ROUNDS(int8_avx512, SEDUM_CLEAR_AVX, SEDUM_INT8_512)
 SEDUM_ROUNDS(int8_vnni, SEDUM_CLEAR_AVX, SEDUM_VNNI_512)
 
+// Tiles: an instruction takes 16 cycles, so there is one for sixteen that are counted. Six sums hide its latency.
+constexpr int kTileShare = 16;
+#define SEDUM_TILES(NAME, OP)                                                                            \
+  void NAME(int64_t rounds) {                                                                            \
+    asm volatile("ldtilecfg %0\n tilezero %%tmm6\n tilezero %%tmm7\n" ::"m"(kWholeTiles));               \
+    for (int64_t i = 0; i < rounds; i += kTileShare)                                                     \
+      asm volatile(OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(0) OP(1) OP(2) OP(3) OP(4) OP(5)::: "memory"); \
+    asm volatile("tilerelease");                                                                         \
+  }
+#define SEDUM_BF16_TILE(n) "tdpbf16ps %%tmm7, %%tmm6, %%tmm" #n "\n"
+#define SEDUM_INT8_TILE(n) "tdpbusd %%tmm7, %%tmm6, %%tmm" #n "\n"
+SEDUM_TILES(bf16_amx, SEDUM_BF16_TILE)
+SEDUM_TILES(int8_amx, SEDUM_INT8_TILE)
+
 struct Peak {
   void (*rounds)(int64_t);
   int multiply_adds;  // in one instruction (or what stands for one)
@@ -73,6 +88,10 @@ Peak peak_of(Isa isa, Compute compute) {
     case Isa::kAvx512:
       return int8 ? Peak{int8_avx512, 64} : Peak{f32_avx512, 16};
     case Isa::kAvx512Bf16:
+      break;
+    case Isa::kAmx:
+      if (int8) return {int8_amx, 16 * 16 * 64 / kTileShare};
+      if (compute == Compute::kBF16) return {bf16_amx, 16 * 16 * 32 / kTileShare};
       break;
   }
   return int8 ? Peak{int8_vnni, 64} : compute == Compute::kBF16 ? Peak{bf16_avx512, 32} : Peak{f32_avx512, 16};

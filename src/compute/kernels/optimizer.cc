@@ -96,6 +96,7 @@ const OptimizerKernels& optimizer_kernels() {
       return kAvx2Optimizer;
     case Isa::kAvx512:
     case Isa::kAvx512Bf16:
+    case Isa::kAmx:
       return kAvx512Optimizer;
   }
   return kNaive;

@@ -21,6 +21,8 @@ const ProductKernels& kernels_of(Isa isa) {
       return kAvx512Products;
     case Isa::kAvx512Bf16:
       return kAvx512Bf16Products;
+    case Isa::kAmx:
+      return kAmxProducts;
     case Isa::kPortable:
       break;
   }

@@ -21,6 +21,7 @@ const QuantisedKernels& kernels() {
     case Isa::kAvx512:
       return kQuantisedAvx512;
     case Isa::kAvx512Bf16:
+    case Isa::kAmx:
       return kQuantisedAvx512Bf16;
   }
   return kQuantisedPortable;

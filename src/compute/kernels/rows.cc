@@ -58,6 +58,7 @@ const RowKernels<T>& row_kernels() {
           return kAvx2RowsBf16;
       case Isa::kAvx512:
       case Isa::kAvx512Bf16:
+      case Isa::kAmx:
         if constexpr (f32)
           return kAvx512RowsF32;
         else

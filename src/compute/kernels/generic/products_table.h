@@ -33,7 +33,7 @@ struct ProductKernels {
 ProductScratch scratch_of(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k,
                           DType result);
 
-extern const ProductKernels kPortableProducts, kAvx2Products, kAvx512Products, kAvx512Bf16Products;
+extern const ProductKernels kPortableProducts, kAvx2Products, kAvx512Products, kAvx512Bf16Products, kAmxProducts;
 
 // This thread's working memory, at least `bytes`, 64-byte aligned, in huge pages where granted. It grows to the largest product so far
 // and stays until the thread ends: after the first call of a size nothing is allocated. The next call may move it.
