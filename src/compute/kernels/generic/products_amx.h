@@ -1,18 +1,18 @@
 #pragma once
 // The bf16 products on AMX tiles: the driver and the innermost loop.
 //
-// A tile instruction multiplies 16 rows × 32 values of A with 32 values × 16 columns of B in 16 cycles, eight times what AVX-512 does.
-// Everything around it costs eight times as much in comparison: B is packed once for all rows, and what a loop touches must lie near.
+// A tile instruction multiplies 16 rows × 32 values of A with 32 values × 16 columns of B in 16 cycles. Everything around it is dear in
+// comparison: B is packed once for all rows, A for each group of panels, just before it is used.
 //
-//   block   rows of A, packed whole (24 MB): one pass over B for each
-//   group   panels of B, packed once and used by each part of the block; one panel where there is one part
-//   part    rows of A that stay in L2 while the panels of a group pass by
-//   chunk   of K: 32 columns of B that stay in L1 while the strips of a part pass by
-//   strip   32 rows × 32 columns of C: four tiles of sums, two of A, two of B: 2 KiB of A from L2 for 64 cycles
+//   group   panels of B, 32 columns each, that stay in L2: packed with the first strip, or packed beforehand
+//   strip   32 rows of A, all of K: packed, then multiplied with one panel after the other
+//   step    32 values along K: four tiles of sums, two of A, two of B
 //
-// Packed A is [16 rows][pieces of 32 values][16 rows][64 bytes]: a tile is one KiB in a row. Panels of B are those of the driver of
-// AVX-512. A sum goes piece by piece along K: the same bits for any number of rows, threads, chunks. In a piece the even values
-// are summed, the odd ones, and then both are added to the sum (Intel SDM, TDPBF16PS); subnormals count as zero.
+// Packed A is [16 rows][pieces of 32 values][16 rows][64 bytes]: a tile is one KiB in a row; tiles of rows as they are stored run at
+// two thirds of the speed. Panels of B are those of AVX-512's driver. The sums stay in their tiles over all of K: passes over chunks of
+// it, for panels that fit L1, cost more in sums than they saved. A sum goes piece by piece along K: the same bits for any number of
+// rows and threads. In a piece the even values are summed, the odd ones, and then both are added to the sum (Intel SDM, TDPBF16PS);
+// subnormals count as zero.
 
 #include "compute/kernels/generic/products_driver.h"
 #include "compute/kernels/simd/tile_config.h"
@@ -20,8 +20,7 @@
 namespace sedum::SEDUM_ISA_NAMESPACE {
 
 constexpr int64_t kTileRows = 16, kStripRows = 32, kPieceFloats = 256;  // of a tile: 16 rows × 16 units
-constexpr int64_t kChunkPieces = 12;
-constexpr int64_t kPartBytes = 640 << 10, kGroupBytes = 1 << 20;
+constexpr int64_t kGroupBytes = 1 << 20, kGroupPanels = 8;              // at least: A is packed for each
 
 // The registers of tiles for a scope: in use they make every switch between threads dearer.
 class TileRegisters {
@@ -50,35 +49,28 @@ template <int kSums, int kA, int kB>
   asm volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" ::"i"(kSums), "i"(kA), "i"(kB));
 }
 
-// One strip of kHalves · 16 rows over some pieces: sums 0 to 3, A in 4 and 5, B in 6 and 7.
+// One strip of kHalves · 16 rows against one panel: sums 0 to 3, A in 4 and 5, B in 6 and 7. The loads come first: interleaved with the
+// multiplications they were a tenth slower. `far`: the panel comes from memory and is used once.
 template <int kHalves>
-void run_strip(const float* a, int64_t a_half, const float* b, int64_t pieces, float* sums, int64_t stride, bool resume,
-               bool far) {
-  const int64_t row_bytes = stride * 4;
+void run_strip(const float* a, const float* b, int64_t pieces, float* sums, int64_t row_bytes, bool resume, bool far) {
+  float* const lower = sums + 4 * row_bytes;  // 16 rows on, in floats
+  const float* a_lower = a + pieces * kPieceFloats;
   if (resume) {
     load_tile<0>(sums, row_bytes), load_tile<1>(sums + 16, row_bytes);
-    if constexpr (kHalves == 2)
-      load_tile<2>(sums + 16 * stride, row_bytes), load_tile<3>(sums + 16 * stride + 16, row_bytes);
+    if constexpr (kHalves == 2) load_tile<2>(lower, row_bytes), load_tile<3>(lower + 16, row_bytes);
   } else {
     clear_tile<0>(), clear_tile<1>(), clear_tile<2>(), clear_tile<3>();
   }
-  for (int64_t p = 0; p < pieces; ++p, a += kPieceFloats, b += 2 * kPieceFloats) {
+  for (int64_t p = 0; p < pieces; ++p, a += kPieceFloats, a_lower += kPieceFloats, b += 2 * kPieceFloats) {
     if (far)
       for (int line = 0; line < 32; ++line) __builtin_prefetch(b + 16 * kPieceFloats + 16 * line, 0, 2);
-    load_tile<6>(b, 128);
-    load_tile<4>(a, 64);
-    multiply_tiles<0, 4, 6>();
-    load_tile<7>(b + 16, 128);
-    multiply_tiles<1, 4, 7>();
-    if constexpr (kHalves == 2) {
-      load_tile<5>(a + a_half, 64);
-      multiply_tiles<2, 5, 6>();
-      multiply_tiles<3, 5, 7>();
-    }
+    load_tile<6>(b, 128), load_tile<4>(a, 64), load_tile<7>(b + 16, 128);
+    if constexpr (kHalves == 2) load_tile<5>(a_lower, 64);
+    multiply_tiles<0, 4, 6>(), multiply_tiles<1, 4, 7>();
+    if constexpr (kHalves == 2) multiply_tiles<2, 5, 6>(), multiply_tiles<3, 5, 7>();
   }
   store_tile<0>(sums, row_bytes), store_tile<1>(sums + 16, row_bytes);
-  if constexpr (kHalves == 2)
-    store_tile<2>(sums + 16 * stride, row_bytes), store_tile<3>(sums + 16 * stride + 16, row_bytes);
+  if constexpr (kHalves == 2) store_tile<2>(lower, row_bytes), store_tile<3>(lower + 16, row_bytes);
 }
 
 // Packing of A: rows row0 … row0 + 15 (zeros beyond `end`), all pieces.
@@ -157,65 +149,59 @@ inline Grid tile_grid(const TileWork& w, int64_t threads) {
   return best;
 }
 
-// One thread's working memory, in floats.
+// One thread's working memory, in floats: a strip of A, a group of panels, a strip's sums.
 struct TileMemory {
-  int64_t block_rows, part_rows, group_panels;
+  int64_t group_panels;
   int64_t a, panels, sums;
   int64_t floats() const { return a + panels + sums; }
 };
 inline TileMemory tile_memory(const TileWork& w, int64_t rows) {
-  const int64_t row_bytes = w.pieces * 64, tiles = round_up(rows, kTileRows);
-  const auto rows_in = [&](int64_t bytes) {
-    const int64_t fit = bytes / row_bytes / kStripRows * kStripRows;
-    return fit < kStripRows ? kStripRows : fit;
-  };
-  const int64_t block = least(rows_in(kBlockBytes), tiles);
-  const int64_t parts = (block + rows_in(kPartBytes) - 1) / rows_in(kPartBytes);
-  const int64_t part = least(round_up((block + parts - 1) / parts, kStripRows), block);
-  const int64_t fit = kGroupBytes / 4 / w.panel_floats(), group = parts == 1 ? 1 : fit < 1 ? 1 : fit;
-  return {.block_rows = block,
-          .part_rows = part,
-          .group_panels = group,
-          .a = block / kTileRows * w.a_floats(),
+  const int64_t fit = kGroupBytes / 4 / w.panel_floats(), group = rows <= kStripRows   ? 1
+                                                                  : fit < kGroupPanels ? kGroupPanels
+                                                                                       : fit;
+  return {.group_panels = group,
+          .a = kStripRows / kTileRows * w.a_floats(),
           .panels = w.pack_b ? group * w.panel_floats() + 16 : 0,
-          .sums = part * kPiece + kStripRows * kPiece};
+          .sums = kStripRows * kPiece};
 }
 
-// Rows row0 … row0 + rows − 1 of C against one panel; their A is packed at `a`.
-inline void run_panel(const TileWork& w, int64_t row0, int64_t rows, int64_t col, const float* a, const float* panel,
-                      float* scratch) {
-  const bool f32 = w.c->dtype == DType::kF32, whole = col + kPiece <= w.n, few = rows <= kStripRows;
-  const int64_t cols = least(kPiece, w.n - col), chunks = (w.pieces + kChunkPieces - 1) / kChunkPieces;
-  for (int64_t chunk = 0; chunk < chunks; ++chunk) {
-    const int64_t piece = w.pieces * chunk / chunks, count = w.pieces * (chunk + 1) / chunks - piece;
-    for (int64_t i = 0; i < rows; i += kStripRows) {
-      const int64_t height = least(kStripRows, rows - i);
-      const bool direct = f32 && whole && (height == kStripRows || height == kTileRows);
-      std::byte* const results = static_cast<std::byte*>(w.c->data) + size_t(row0 + i) * w.c->row_bytes;
-      float* const sums = direct ? reinterpret_cast<float*>(results) + col : scratch + i * kPiece;
-      if (chunk == 0 && w.accumulate && !direct)
-        for (int64_t r = 0; r < height; ++r)
-          for (int64_t j = 0; j < cols; ++j) sums[r * kPiece + j] = read_result(*w.c, row0 + i + r, col + j);
-      const float* const strip = a + i / kTileRows * w.a_floats() + piece * kPieceFloats;
-      const auto run = height > kTileRows ? &run_strip<2> : &run_strip<1>;
-      run(strip, w.a_floats(), panel + piece * 2 * kPieceFloats, count, sums,
-          direct ? int64_t(w.c->row_bytes / 4) : kPiece, chunk > 0 || w.accumulate, few);
-      if (chunk + 1 < chunks || direct) continue;
-      if (!f32 && whole) {
-        for (int64_t r = 0; r < height; ++r)
-          Simd::store_bf16(reinterpret_cast<uint16_t*>(results + size_t(r) * w.c->row_bytes) + col,
-                           Simd::load(sums + r * kPiece), Simd::load(sums + r * kPiece + Simd::lanes));
-      } else {
-        for (int64_t r = 0; r < height; ++r)
-          for (int64_t j = 0; j < cols; ++j) write_result(*w.c, row0 + i + r, col + j, sums[r * kPiece + j]);
-      }
-    }
+// A strip of C, against one panel.
+struct StripOfC {
+  int64_t row, rows, col, cols;
+};
+
+// Results that are not f32, or of an incomplete strip, go by scratch.
+inline void load_sums(const MutableMatrix& c, const StripOfC& s, float* sums) {
+  for (int64_t r = 0; r < s.rows; ++r)
+    for (int64_t j = 0; j < s.cols; ++j) sums[r * kPiece + j] = read_result(c, s.row + r, s.col + j);
+}
+inline void store_sums(const MutableMatrix& c, const StripOfC& s, const float* sums) {
+  if (c.dtype == DType::kBF16 && s.cols == kPiece) {
+    uint16_t* to = reinterpret_cast<uint16_t*>(static_cast<std::byte*>(c.data) + size_t(s.row) * c.row_bytes) + s.col;
+    for (int64_t r = 0; r < s.rows; ++r, to += c.row_bytes / 2, sums += kPiece)
+      Simd::store_bf16(to, Simd::load(sums), Simd::load(sums + Simd::lanes));
+    return;
   }
+  for (int64_t r = 0; r < s.rows; ++r)
+    for (int64_t j = 0; j < s.cols; ++j) write_result(c, s.row + r, s.col + j, sums[r * kPiece + j]);
+}
+
+inline void multiply_strip(const TileWork& w, const StripOfC& s, const float* a, const float* panel, bool far,
+                           float* scratch) {
+  const bool direct = w.c->dtype == DType::kF32 && s.cols == kPiece && s.rows % kTileRows == 0;
+  float* sums = scratch;
+  if (direct)
+    sums = reinterpret_cast<float*>(static_cast<std::byte*>(w.c->data) + size_t(s.row) * w.c->row_bytes) + s.col;
+  else if (w.accumulate)
+    load_sums(*w.c, s, sums);
+  const auto run = s.rows > kTileRows ? &run_strip<2> : &run_strip<1>;
+  run(a, panel, w.pieces, sums, direct ? int64_t(w.c->row_bytes) : kPiece * 4, w.accumulate, far);
+  if (!direct) store_sums(*w.c, s, sums);
 }
 
 inline void run_tiles_thread(const TileWork& w, const Grid& grid, int64_t thread) {
   const int64_t down = thread / grid.across, across = thread % grid.across;
-  const int64_t panels = round_up(w.n, kPiece) / kPiece;
+  const int64_t panels = round_up(w.n, kPiece) / kPiece, units = w.pieces * kTileRows;
   const int64_t first = panels * across / grid.across, last = panels * (across + 1) / grid.across;
   const int64_t row0 = w.m * down / grid.down, end = w.m * (down + 1) / grid.down;
   if (row0 == end || first == last) return;
@@ -223,28 +209,21 @@ inline void run_tiles_thread(const TileWork& w, const Grid& grid, int64_t thread
   const TileMemory memory = tile_memory(w, end - row0);
   float* const a = reinterpret_cast<float*>(product_scratch(size_t(memory.floats()) * 4));
   float* const packed = a + memory.a;
-  float* const scratch = packed + memory.panels;
+  const bool far = !w.pack_b && end - row0 <= kStripRows;
   const TileRegisters registers;
-  for (int64_t block = row0; block < end; block += memory.block_rows) {
-    const int64_t block_end = least(block + memory.block_rows, end);
-    for (int64_t row = block; row < block_end; row += kTileRows)
-      w.pack_a(*w.a, row, block_end, w.pieces, a + (row - block) / kTileRows * w.a_floats());
-    for (int64_t group = first; group < last; group += memory.group_panels) {
-      const int64_t group_end = least(group + memory.group_panels, last);
-      for (int64_t part = block; part < block_end; part += memory.part_rows)
-        for (int64_t p = group; p < group_end; ++p) {
-          const float* panel = w.panels + p * w.panel_floats();
-          if (w.pack_b) {
-            float* const own = packed + (p - group) * w.panel_floats();
-            const int64_t units = w.pieces * kTileRows;
-            if (part == block) w.pack_b(*w.b, p * kPiece, 0, units, {0, units, kPiece}, units, own);
-            panel = own;
-          }
-          run_panel(w, part, least(memory.part_rows, block_end - part), p * kPiece,
-                    a + (part - block) / kTileRows * w.a_floats(), panel, scratch);
-        }
+  for (int64_t group = first; group < last; group += memory.group_panels)
+    for (int64_t row = row0; row < end; row += kStripRows) {
+      const int64_t rows = least(kStripRows, end - row);
+      if (end - row0 > kStripRows || group == first)
+        for (int64_t half = 0; half < rows; half += kTileRows)
+          w.pack_a(*w.a, row + half, end, w.pieces, a + half / kTileRows * w.a_floats());
+      for (int64_t p = group; p < least(group + memory.group_panels, last); ++p) {
+        float* const own = packed + (p - group) * w.panel_floats();
+        if (w.pack_b && row == row0) w.pack_b(*w.b, p * kPiece, 0, units, {0, units, kPiece}, units, own);
+        multiply_strip(w, {row, rows, p * kPiece, least(kPiece, w.n - p * kPiece)}, a,
+                       w.pack_b ? own : w.panels + p * w.panel_floats(), far, packed + memory.panels);
+      }
     }
-  }
 }
 
 constexpr int64_t kTilesAlone = 1 << 20;  // kAlone, where a product takes an eighth of the time
