@@ -12,6 +12,7 @@
 #include "cli/sampling.h"
 #include "infer/chat.h"
 #include "infer/local_engine.h"
+#include "infer/seq2seq.h"
 
 namespace sedum::cli {
 namespace {
@@ -52,19 +53,54 @@ Json report(const std::vector<int32_t>& prompt, const std::vector<Generation>& a
   return result;
 }
 
+struct GenerateOptions : ModelOptions {
+  std::string prompt, prompt_file, system, ids;
+  SamplingParams sampling{.max_tokens = 512};
+  SearchOptions search = {};
+  GrammarOptions grammar = {};
+  EngineChoices engine = {};
+  bool raw = false, json = false;
+};
+
+// What an encoder–decoder writes for the prompt as its source: greedily, or the best beams.
+void generate_target(const GenerateOptions& o, const Checkpoint& checkpoint) {
+  Runtime runtime(o.threads);
+  const Compute compute = parse_compute(o.compute);
+  CheckpointFactory factory(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
+                            compute == Compute::kInt8 ? Pack::kForward : Pack::kNone);
+  const T5Model model(checkpoint.config(), factory);
+  const std::string text = o.prompt_file.empty() ? o.prompt : read_file(o.prompt_file);
+  const std::vector<int32_t> ids =
+      o.ids.empty() ? checkpoint.tokenizer()->encode(text, {.add_special = true}) : parse_ids(o.ids);
+  Context ctx = runtime.context(compute);
+  const auto written = write_target(ctx, model, ids,
+                                    {.max_tokens = o.sampling.max_tokens,
+                                     .num_beams = o.sampling.num_beams,
+                                     .length_penalty = o.sampling.length_penalty,
+                                     .early_stopping = o.sampling.early_stopping});
+  Json answers = Json::array();
+  for (size_t i = 0; i < written.size() && i < size_t(o.sampling.n); ++i) {
+    const bool ended = written[i].ids.back() == checkpoint.config().eos_token_id;
+    answers.push_back({{"ids", written[i].ids},
+                       {"text", checkpoint.has_tokenizer() ? checkpoint.tokenizer()->decode(written[i].ids, true) : ""},
+                       {"finish_reason", ended ? "stop" : "length"},
+                       {"score", written[i].score}});
+  }
+  if (!o.json) {
+    for (const Json& answer : answers) fmt::print("{}\n", answer["text"].get<std::string>());
+    return;
+  }
+  Json result{{"prompt_ids", ids}};
+  result.update(answers[0]);
+  if (answers.size() > 1) result["answers"] = answers;
+  print_json(result);
+}
+
 }  // namespace
 }  // namespace sedum::cli
 
 SEDUM_COMMAND(generate) {
-  struct Options : ModelOptions {
-    std::string prompt, prompt_file, system, ids;
-    SamplingParams sampling{.max_tokens = 512};
-    SearchOptions search = {};
-    GrammarOptions grammar = {};
-    EngineChoices engine = {};
-    bool raw = false, json = false;
-  };
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<GenerateOptions>();
   add_model_options(app, *o, "int8");
   auto* prompt = app.add_option("-p,--prompt", o->prompt, "the question");
   auto* file = app.add_option("--prompt-file", o->prompt_file, "a file with the question")->excludes(prompt);
@@ -81,6 +117,11 @@ SEDUM_COMMAND(generate) {
     finish_sampling(app, o->search, o->sampling);
     if (o->prompt.empty() && o->prompt_file.empty() && o->ids.empty())
       throw UsageError("there is no prompt", "give --prompt, --prompt-file or --ids");
+    const std::filesystem::path base = resolve_model_path(find_model(o->model)).base;
+    if (std::filesystem::is_directory(base)) {
+      const Checkpoint checkpoint = Checkpoint::open(base);
+      if (is_seq2seq(checkpoint.config().model_type)) return generate_target(*o, checkpoint);
+    }
     LoadedModel loaded(*o);
     ChosenEngine chosen(loaded.model, o->engine);
     LocalEngine& engine = chosen.engine();

@@ -43,10 +43,12 @@ void read_bert(const Keys& keys, ModelConfig& c, const std::string& where) {
   if (c.max_position_embeddings <= e.position_offset || e.type_vocab_size < 1 || e.type_vocab_size > 1 << 20)
     throw Error(where + ": max_position_embeddings or type_vocab_size is out of range", "the file is damaged");
   const std::string architecture = architecture_of(keys);
-  e.head = architecture.ends_with("ForMaskedLM") || architecture.ends_with("ForPreTraining") ? Head::kMaskedLm
-           : architecture.ends_with("ForSequenceClassification")                             ? Head::kSequence
-           : architecture.ends_with("ForTokenClassification")                                ? Head::kToken
-                                                                                             : Head::kNone;
+  // A model that is to be made, from sizes alone, is made to be pre-trained.
+  e.head = architecture.empty() || architecture.ends_with("ForMaskedLM") || architecture.ends_with("ForPreTraining")
+               ? Head::kMaskedLm
+           : architecture.ends_with("ForSequenceClassification") ? Head::kSequence
+           : architecture.ends_with("ForTokenClassification")    ? Head::kToken
+                                                                 : Head::kNone;
   e.prefix = e.head == Head::kNone ? "" : c.model_type + ".";
   read_labels(keys, e);
 }

@@ -19,7 +19,7 @@
 namespace sedum {
 
 struct TrainConfig {
-  std::string stage = "sft";             // sft | pretrain | dpo | orpo | kto | distill
+  std::string stage = "sft";             // sft | pretrain | mlm | seq2seq | dpo | orpo | kto | distill
   std::string finetuning_type = "lora";  // lora | qlora | full
   std::string model_name_or_path, adapter_name_or_path, output_dir;
   bool train_from_scratch = false;     // random weights: model_name_or_path gives the sizes alone
@@ -31,6 +31,8 @@ struct TrainConfig {
   std::string ref_model;              // instead of the model as it is stored, for dpo and kto
   std::string teacher_model_name_or_path;
   float temperature = 2, alpha = 0.5f;  // of distill
+
+  float mlm_probability = 0.15f;  // of mlm: the share of tokens that are guessed
 
   std::optional<float> attention_dropout, resid_pdrop, embd_pdrop;  // else the model's own
   float label_smoothing_factor = 0, neftune_noise_alpha = 0;
@@ -91,6 +93,7 @@ struct TrainConfig {
   std::string canonical() const;
   bool from_scratch() const;  // train_from_scratch, or a `model` block
   bool prefers() const;       // dpo, orpo, kto
+  bool encodes() const { return stage == "mlm" || stage == "seq2seq"; }
   PreferenceOptions preference_options() const;
 };
 

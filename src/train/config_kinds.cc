@@ -100,6 +100,8 @@ std::map<std::string, Key> stage_keys(TrainConfig& c) {
       {"stage", choice<std::string>(c.stage, "stage",
                                     {{"sft", "sft"},
                                      {"pretrain", "pretrain"},
+                                     {"mlm", "mlm"},
+                                     {"seq2seq", "seq2seq"},
                                      {"dpo", "dpo"},
                                      {"orpo", "orpo"},
                                      {"kto", "kto"},
@@ -123,6 +125,7 @@ std::map<std::string, Key> stage_keys(TrainConfig& c) {
       {"teacher_model_name_or_path", plain(c.teacher_model_name_or_path)},
       {"temperature", plain(c.temperature)},
       {"alpha", plain(c.alpha)},
+      {"mlm_probability", plain(c.mlm_probability)},
       {"attention_dropout", optional(c.attention_dropout)},
       {"resid_pdrop", optional(c.resid_pdrop)},
       {"embd_pdrop", optional(c.embd_pdrop)},
@@ -178,6 +181,15 @@ void check_kind_keys(const TrainConfig& c, const std::string& where) {
   share(c.embd_pdrop.value_or(0), "embd_pdrop"), share(c.label_smoothing_factor, "label_smoothing_factor");
   require(c.label_smoothing_factor == 0 || (!c.prefers() && c.stage != "distill"),
           "label_smoothing_factor is for stages sft and pretrain", "remove it");
+  require(c.mlm_probability > 0 && c.mlm_probability < 1, "mlm_probability must be above 0 and below 1",
+          "0.15 is usual");
+  require(!c.encodes() || c.finetuning_type == "full", "stage: " + c.stage + " trains the whole model",
+          "set finetuning_type: full");
+  require(!c.encodes() || (c.pretokenized.empty() && c.sample_prompts.empty() && c.neftune_noise_alpha == 0),
+          "data.pretokenized, sample_prompts and neftune_noise_alpha are for models that continue texts",
+          "remove them");
+  require(c.stage != "mlm" || c.label_smoothing_factor == 0, "label_smoothing_factor is not for stage: mlm",
+          "remove it");
   require(c.neftune_noise_alpha >= 0, "neftune_noise_alpha cannot be negative", "5 is usual");
   require(c.pretokenized.empty() || !c.prefers(), "data.pretokenized holds no preferences", "give data.train");
 }

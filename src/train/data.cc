@@ -201,10 +201,79 @@ TrainData load_judgements(const TrainConfig& config, Encoder& encoder) {
   return out;
 }
 
+// Texts as an encoder takes them, cut into pieces of cutoff_len tokens, [CLS] and [SEP] around each: only what is between can be masked.
+std::vector<data::Sample> pieces_of(const std::vector<data::Conversation>& rows, const Tokenizer& tokenizer,
+                                    int cutoff) {
+  const std::vector<int32_t> frame = tokenizer.encode_single("").ids;
+  if (frame.size() > 2 || int(frame.size()) >= cutoff)
+    throw Error("the tokenizer puts " + std::to_string(frame.size()) + " tokens around a text of at most " +
+                    std::to_string(cutoff),
+                "raise cutoff_len, or choose the model's own tokenizer");
+  const size_t most = size_t(cutoff) - frame.size();
+  std::vector<data::Sample> samples;
+  Progress progress("tokenising", rows.size());
+  for (const data::Conversation& row : rows) {
+    const std::vector<int32_t> ids = tokenizer.encode(data::joined_text(row), {.parse_special = false});
+    for (size_t begin = 0; begin < ids.size(); begin += most) {
+      data::Sample& s = samples.emplace_back();
+      const size_t end = std::min(ids.size(), begin + most);
+      if (frame.size() > 0) s.ids.push_back(frame[0]), s.labels.push_back(data::kIgnored);
+      s.ids.insert(s.ids.end(), ids.begin() + ptrdiff_t(begin), ids.begin() + ptrdiff_t(end));
+      s.labels.insert(s.labels.end(), ids.begin() + ptrdiff_t(begin), ids.begin() + ptrdiff_t(end));
+      if (frame.size() > 1) s.ids.push_back(frame[1]), s.labels.push_back(data::kIgnored);
+    }
+    progress.advance(1);
+  }
+  return samples;
+}
+
+// The last answer is the target, what was said before it the source. Two sequences of one sample: the source with its end token; the target
+// behind decoder_start_token_id, each of whose tokens is predicted from those before it.
+data::Sample source_and_target(const data::Conversation& row, const Tokenizer& tokenizer, const ModelConfig& model,
+                               int cutoff) {
+  if (row.messages.size() < 2 || row.messages.back().role != "assistant")
+    throw Error(row.origin.to_string() + ": no source and target", "give instruction and output, or messages");
+  data::Conversation before = row;
+  before.messages.pop_back();
+  const auto encode = [&](const std::string& text) {
+    std::vector<int32_t> ids = tokenizer.encode(text, {.add_special = true, .parse_special = false});
+    if (!ids.empty() && ids.back() == model.eos_token_id) ids.pop_back();
+    if (int(ids.size()) >= cutoff) ids.resize(size_t(cutoff) - 1);
+    if (model.eos_token_id >= 0) ids.push_back(model.eos_token_id);
+    return ids;
+  };
+  data::Sample s;
+  s.ids = encode(data::joined_text(before));
+  s.labels.assign(s.ids.size() + 1, data::kIgnored);
+  s.starts = {int32_t(s.ids.size())};
+  s.ids.push_back(model.encoder.decoder_start_token_id);
+  for (const int32_t id : encode(row.messages.back().content)) s.ids.push_back(id), s.labels.push_back(id);
+  return s;
+}
+
+TrainData load_encoder_data(const TrainConfig& config, const Checkpoint& checkpoint) {
+  const auto parts = read_parts<data::Conversation>(
+      config, [](const std::string& file) { return data::read_conversations(file); }, first_message);
+  const Tokenizer& tokenizer = *checkpoint.tokenizer();
+  const auto encode = [&](const std::vector<data::Conversation>& rows) {
+    if (config.stage == "mlm") return pieces_of(rows, tokenizer, config.cutoff_len);
+    std::vector<data::Sample> samples;
+    for (const auto& row : rows)
+      samples.push_back(source_and_target(row, tokenizer, checkpoint.config(), config.cutoff_len));
+    return samples;
+  };
+  TrainData out;
+  out.eval = encode(parts.eval);
+  data::LoaderConfig loader = loader_config(config);
+  if (config.stage == "seq2seq") loader.sequence_length = 2 * config.cutoff_len + 1;
+  out.train = std::make_unique<data::Loader>(encode(parts.train), loader);
+  return out;
+}
+
 }  // namespace
 
 TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoint) {
-  const int64_t context = checkpoint.config().max_position_embeddings;
+  const int64_t context = checkpoint.config().max_position_embeddings - checkpoint.config().encoder.position_offset;
   if (!config.pretokenized.empty()) return load_pretokenized(config, checkpoint.config());
   if (config.cutoff_len > context)
     throw Error("cutoff_len " + std::to_string(config.cutoff_len) + " is beyond the model's context of " +
@@ -218,6 +287,7 @@ TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoin
         throw Error("data.train: shards stand alone", "pack all texts into one folder");
       return load_shards(config, checkpoint);
     }
+  if (config.encodes()) return load_encoder_data(config, checkpoint);
   Encoder encoder(config, checkpoint);
   if (config.stage == "kto") return load_judgements(config, encoder);
   if (config.prefers()) return load_pairs(config, encoder);

@@ -31,13 +31,39 @@ ModelConfig model_config(const TrainConfig& config, const Checkpoint& checkpoint
   return c;
 }
 
+// The model of the kind that the stage trains.
+void build(TrainableModel& t, const TrainConfig& config, const ModelConfig& sizes, LayerFactory& factory) {
+  const bool seq2seq = is_seq2seq(sizes.model_type), encoder = is_encoder(sizes.model_type) && !seq2seq;
+  if ((config.stage == "mlm") != encoder || (config.stage == "seq2seq") != seq2seq)
+    throw Error("stage: " + config.stage + " does not train a model of the family " + sizes.model_type,
+                encoder   ? "use stage: mlm"
+                : seq2seq ? "use stage: seq2seq"
+                          : "mlm is for bert and roberta, seq2seq for t5");
+  if (encoder && sizes.encoder.head != EncoderConfig::Head::kMaskedLm)
+    throw Error("the model has no head for masked tokens", "start from a BertForMaskedLM or RobertaForMaskedLM");
+  if (encoder)
+    t.encoder = std::make_unique<BertModel>(sizes, factory);
+  else if (seq2seq)
+    t.seq2seq = std::make_unique<T5Model>(sizes, factory);
+  else
+    t.model = build_model(sizes, factory);
+}
+
 TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Arena& arena) {
-  TrainableModel t{
-      .checkpoint = open_checkpoint(config), .model = nullptr, .parameters = {}, .lora = {}, .packed_bytes = 0};
+  TrainableModel t{.checkpoint = open_checkpoint(config),
+                   .model = nullptr,
+                   .encoder = nullptr,
+                   .seq2seq = nullptr,
+                   .parameters = {},
+                   .lora = {},
+                   .packed_bytes = 0};
   const ModelConfig sizes = model_config(config, t.checkpoint);
   const auto build_all = [&](auto& factory) {  // every weight a parameter
     Bf16Factory narrow(factory, runtime.pool, arena);
-    t.model = config.pure_bf16 ? build_model(sizes, narrow) : build_model(sizes, factory);
+    if (config.pure_bf16)
+      build(t, config, sizes, narrow);
+    else
+      build(t, config, sizes, factory);
     t.parameters = config.pure_bf16 ? narrow.parameters() : factory.parameters();
   };
   if (config.from_scratch()) {
@@ -55,19 +81,19 @@ TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Aren
                            config.compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
   Nf4Factory nf4(stored, runtime.pool, arena);
   LayerFactory& base = config.finetuning_type == "qlora" ? static_cast<LayerFactory&>(nf4) : stored;
-  const auto build = [&](LoraFactory& factory) {
-    t.model = build_model(sizes, factory);
+  const auto build_adapted = [&](LoraFactory& factory) {
+    build(t, config, sizes, factory);
     factory.check_complete();
     t.parameters = factory.parameters(), t.lora = factory.config(), t.packed_bytes = stored.packed_bytes();
   };
   if (config.adapter_name_or_path.empty()) {
     LoraFactory factory(base, config.lora, runtime.pool, arena, config.seed);
-    build(factory);
+    build_adapted(factory);
   } else {
     StoredAdapter adapter = read_adapter(config.adapter_name_or_path, arena);
     adapter.config.lora_dropout = config.lora.lora_dropout;
     LoraFactory factory(base, adapter.config, runtime.pool, arena, std::move(adapter.weights), true);
-    build(factory);
+    build_adapted(factory);
   }
   t.lora->base_model_name_or_path = std::filesystem::absolute(config.model_name_or_path).string();
   return t;

@@ -5,6 +5,8 @@
 #include <optional>
 #include <vector>
 
+#include "model/architectures/bert.h"
+#include "model/architectures/t5.h"
 #include "model/runtime_model.h"
 #include "train/config.h"
 
@@ -13,6 +15,8 @@ namespace sedum {
 struct TrainableModel {
   Checkpoint checkpoint;
   std::unique_ptr<CausalModel> model;
+  std::unique_ptr<BertModel> encoder;  // with stage mlm, instead of `model`
+  std::unique_ptr<T5Model> seq2seq;    // with stage seq2seq
   std::vector<Variable> parameters;
   std::optional<LoraConfig> lora;  // none: all parameters
   size_t packed_bytes = 0;         // a frozen base's int8 forms

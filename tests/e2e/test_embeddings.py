@@ -1,6 +1,8 @@
 """Encoders from outside: `sedum embed`, /v1/embeddings, and documents that are found by their meaning."""
 
 import json
+import re
+import struct
 import unittest
 
 from sedum_testing import GOLDEN, TINY, SedumTest, Server, main, real_model
@@ -52,6 +54,52 @@ class Embeddings(SedumTest):
         self.assertEqual(status, 200, answer)
         self.assertEqual([d["embedding"] for d in answer["data"]], self.embed(*TEXTS)["embeddings"])
         self.assertGreater(answer["usage"]["prompt_tokens"], 8)
+
+
+class Forward(SedumTest):
+    """Outputs of encoders and encoder-decoders, as transformers has them; see tools/golden/model_encoders.py."""
+
+    def outputs(self, name, *arguments):
+        self.sedum("forward", "--model", GOLDEN / "models" / name, *arguments, "--out", self.folder / "out.npy")
+        content = (self.folder / "out.npy").read_bytes()
+        size = 10 + struct.unpack_from("<H", content, 8)[0]
+        shape = tuple(map(int, re.findall(rb"\d+", re.search(rb"'shape': \(([^)]*)\)", content[:size]).group(1))))
+        return shape, struct.unpack(f"<{(len(content) - size) // 4}f", content[size:])
+
+    def golden(self, name):
+        content = (GOLDEN / "models" / f"{name}.npy").read_bytes()
+        size = 10 + struct.unpack_from("<H", content, 8)[0]
+        return struct.unpack(f"<{(len(content) - size) // 4}f", content[size:])
+
+    def test_outputs(self):
+        for name, width in (("bert", 120), ("roberta", 120), ("bert_plain", 24), ("bert_token", 4), ("bert_sequence", 4), ("t5", 120)):
+            data = json.loads((GOLDEN / "models" / f"{name}.json").read_text())
+            arguments = ["--ids-file", self.write("ids.json", json.dumps(data["ids"]))]
+            if "types" in data:
+                arguments += ["--token-types-file", self.write("types.json", json.dumps(data["types"]))]
+            if "decoder_ids" in data:
+                arguments += ["--decoder-ids-file", self.write("decoder.json", json.dumps(data["decoder_ids"]))]
+            shape, ours = self.outputs(name, *arguments)
+            lengths = [1] * 3 if name == "bert_sequence" else [len(row) for row in data.get("decoder_ids", data["ids"])]
+            self.assertEqual(shape, (3, 4) if name == "bert_sequence" else (3, max(lengths), width))
+            theirs, at = self.golden(name), 0
+            for row, length in enumerate(lengths):
+                begin = row * max(lengths) * width
+                for a, b in zip(ours[begin : begin + length * width], theirs[at : at + length * width], strict=True):
+                    self.assertAlmostEqual(a, b, delta=1e-4)
+                at += length * width
+
+    def test_targets(self):
+        data = json.loads((GOLDEN / "models" / "t5.json").read_text())
+        for i, source in enumerate(data["ids"]):
+            arguments = ["generate", "--model", GOLDEN / "models" / "t5", "--ids", " ".join(map(str, source)), "--compute", "f32", "--max-tokens", 12, "--json"]
+            self.assertEqual([0, *json.loads(self.sedum(*arguments).stdout)["ids"]], data["greedy"][i])
+            beams = json.loads(self.sedum(*arguments, "--num-beams", 4, "--length-penalty", 0.8, "-n", 4).stdout)["answers"]
+            self.assertEqual([[0, *b["ids"]] for b in beams], data["beams"][i])
+
+    def test_a_target_is_asked_for(self):
+        ids = self.write("ids.json", "[[5, 6]]")
+        self.assertOneLine(self.sedum("forward", "--model", GOLDEN / "models" / "t5", "--ids-file", ids, "--out", "x.npy", code=1), "--decoder-ids-file")
 
 
 class MiniLm(SedumTest):

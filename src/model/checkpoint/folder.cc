@@ -34,6 +34,10 @@ void look_at_encoder(const TensorSource& source, ModelConfig& config) {
   const std::string prefix = config.model_type + ".";
   if (!is_seq2seq(config.model_type))
     e.prefix = source.find(prefix + "embeddings.word_embeddings.weight") ? prefix : "";
+  const bool roberta = config.model_type == "roberta";
+  if (e.head == EncoderConfig::Head::kMaskedLm &&
+      !source.find(roberta ? "lm_head.dense.weight" : "cls.predictions.transform.dense.weight"))
+    e.head = EncoderConfig::Head::kNone;
   e.has_pooler = source.find(e.prefix + "pooler.dense.weight") != nullptr;
   // A head that is stored is the head, whatever config.json says of ties: transformers has it so.
   if (is_seq2seq(config.model_type)) config.tie_word_embeddings = !source.find("lm_head.weight");

@@ -10,6 +10,10 @@ std::unique_ptr<Objective> make_supervised(const TrainConfig& config, const Trai
                                            const TrainData& data);
 std::unique_ptr<Objective> make_distillation(const TrainConfig& config, const TrainableModel& trained,
                                              const TrainData& data, Runtime& runtime, Arena& arena);
+std::unique_ptr<Objective> make_masked_lm(const TrainConfig& config, const TrainableModel& trained,
+                                          const TrainData& data);
+std::unique_ptr<Objective> make_seq2seq(const TrainConfig& config, const TrainableModel& trained,
+                                        const TrainData& data);
 std::unique_ptr<Objective> make_preference(const TrainConfig& config, const TrainableModel& trained,
                                            const TrainData& data, Runtime& runtime, Arena& arena);
 

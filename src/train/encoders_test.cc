@@ -1,0 +1,181 @@
+// Stages mlm and seq2seq: what is trained, on which tokens, and the folder that comes out.
+
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <nlohmann/json.hpp>
+
+#include "base/file.h"
+#include "compute/ops/loss.h"
+#include "data/masking.h"
+#include "model/model_testing.h"
+#include "train/objective.h"
+
+namespace sedum {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using testing::problem_of;
+using testing::ScratchFolder;
+
+class Encoders : public ::testing::Test {
+ protected:
+  Encoders() {
+    config_.output_dir = (folder_ / "run").string(), config_.train_files = {(folder_ / "rows.jsonl").string()};
+    config_.finetuning_type = "full", config_.cutoff_len = 32, config_.threads = 1, config_.compute = Compute::kF32;
+    config_.per_device_train_batch_size = 4, config_.attention_dropout = 0, config_.resid_pdrop = 0,
+    config_.embd_pdrop = 0;
+  }
+  void write(const std::vector<json>& rows) const {
+    std::string text;
+    for (const json& row : rows) text += row.dump() + "\n";
+    write_file(folder_ / "rows.jsonl", text);
+  }
+  void masked_lm() {
+    config_.stage = "mlm", config_.model_name_or_path = testing::tiny_model("bert").string();
+    std::vector<json> rows;
+    for (const char* text : {"water the plant in summer", "the soil is dry in winter", "light is often in the leaf",
+                             "how often is the plant dry", "a plant in the soil, a leaf in the light",
+                             "in winter water is in the soil", "dry soil", "summer light is often dry"})
+      rows.push_back({{"text", text}});
+    write(rows);
+  }
+  void seq2seq() {
+    config_.stage = "seq2seq";
+    config_.model = json{{"model_type", "t5"},       {"vocab_size", 120}, {"d_model", 24},    {"d_ff", 40},
+                         {"num_layers", 1},          {"num_heads", 2},    {"d_kv", 12},       {"eos_token_id", 3},
+                         {"initializer_range", 0.1}, {"pad_token_id", 0}, {"dropout_rate", 0}}
+                        .dump();
+    config_.tokenizer_name_or_path = testing::tiny_model("bert").string();
+    write({{{"instruction", "water"}, {"output", "dry soil"}},
+           {{"instruction", "winter"}, {"output", "summer light"}},
+           {{"instruction", "the plant"}, {"output", "a leaf"}},
+           {{"instruction", "is the soil dry?"}, {"output", "often"}}});
+  }
+  TrainResult run(int steps, float rate) {
+    config_.max_steps = steps, config_.learning_rate = rate, config_.eval_files = config_.train_files;
+    Events events;
+    return train(config_, events);
+  }
+
+  ScratchFolder folder_;
+  TrainConfig config_;
+};
+
+double gradient_norm(const std::vector<Variable>& parameters) {
+  double squares = 0;
+  for (const Variable& p : parameters)
+    for (int64_t i = 0; p.gradient().defined() && i < p.gradient().count(); ++i)
+      squares += std::pow(double(p.gradient().data<float>()[i]), 2);
+  return std::sqrt(squares);
+}
+
+// The loss of the first step, and the gradients' norm, in one micro-batch or several.
+std::pair<double, double> first_step(const TrainConfig& config) {
+  Runtime runtime(1);
+  const TrainableModel t = build_trainable(config, runtime, runtime.arena);
+  const TrainData data = load_train_data(config, t.checkpoint);
+  const auto objective = make_objective(config, t, data, runtime, runtime.arena);
+  Context ctx = runtime.context(Compute::kF32);
+  Tape tape;
+  objective->begin_step(ctx, 0);
+  double loss = 0;
+  for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro)
+    loss += objective->train_on(ctx, tape, data.train->batch(0, micro));
+  return {loss, gradient_norm(t.parameters)};
+}
+
+// The mean of −log p over the masked rows alone, written out.
+TEST_F(Encoders, LossIsThatOfTheMaskedTokens) {
+  masked_lm();
+  config_.per_device_train_batch_size = 8, config_.mlm_probability = 0.4f;
+  Runtime runtime(1);
+  const TrainableModel t = build_trainable(config_, runtime, runtime.arena);
+  const TrainData data = load_train_data(config_, t.checkpoint);
+  const data::StepBatch batch = data.train->batch(0);
+  const data::Masked masked =
+      data::mask_tokens(batch, {.share = double(0.4f), .mask_token = 4, .vocab_size = 120, .seed = config_.seed}, 0);
+  ASSERT_GT(masked.rows.size(), 5u);
+  Context ctx = runtime.context(Compute::kF32);
+  Batch seen = to_batch(batch, config_);
+  seen.ids = std::make_shared<const std::vector<int32_t>>(masked.ids);
+  const Variable logits = t.encoder->masked_lm_logits(ctx, t.encoder->hidden_states(ctx, seen));
+  double sum = 0;
+  for (size_t i = 0; i < masked.rows.size(); ++i) {
+    const float* row = logits.value().data<float>() + masked.rows[i] * 120;
+    double total = 0;
+    for (int v = 0; v < 120; ++v) total += std::exp(double(row[v]));
+    sum += std::log(total) - double(row[masked.labels[i]]);
+  }
+  EXPECT_NEAR(first_step(config_).first, sum / double(masked.rows.size()), 1e-5);
+}
+
+TEST_F(Encoders, MicroBatchesGiveTheWholeBatchsStep) {
+  for (const bool masked : {true, false}) {
+    masked ? masked_lm() : seq2seq();
+    if (!masked) config_.model_name_or_path.clear();
+    config_.per_device_train_batch_size = 4, config_.gradient_accumulation_steps = 1;
+    const auto whole = first_step(config_);
+    config_.per_device_train_batch_size = 1, config_.gradient_accumulation_steps = 4;
+    const auto pieces = first_step(config_);
+    EXPECT_GT(whole.first, 1);
+    EXPECT_NEAR(pieces.first, whole.first, 1e-5 * whole.first) << config_.stage;
+    EXPECT_NEAR(pieces.second, whole.second, 1e-5 * whole.second) << config_.stage;
+  }
+}
+
+TEST_F(Encoders, MaskedTokensAreLearntAndTheFolderIsAModel) {
+  masked_lm();
+  const TrainResult result = run(60, 3e-3f);
+  EXPECT_LT(result.eval_loss_after, 0.5 * result.eval_loss_before);
+  config_.model_name_or_path = (folder_ / "run/model").string(), config_.output_dir = (folder_ / "again").string();
+  Runtime runtime(1);
+  const TrainableModel t = build_trainable(config_, runtime, runtime.arena);
+  const TrainData data = load_train_data(config_, t.checkpoint);
+  Context ctx = runtime.context(Compute::kF32);
+  EXPECT_EQ(make_objective(config_, t, data, runtime, runtime.arena)->evaluate(ctx, nullptr), result.eval_loss_after);
+}
+
+TEST_F(Encoders, TargetsAreLearntOfTheirSources) {
+  seq2seq();
+  const TrainResult result = run(300, 1e-2f);
+  EXPECT_GT(result.eval_loss_before, 3);
+  EXPECT_LT(result.eval_loss_after, 0.05);
+  EXPECT_EQ(Checkpoint::open(folder_ / "run/model").config().encoder.num_decoder_layers, 1);
+}
+
+// A model of BERT's kind from sizes alone is pre-trained, long texts in pieces.
+TEST_F(Encoders, FromScratchAndInPieces) {
+  masked_lm();
+  config_.model_name_or_path.clear();
+  config_.model = json{{"model_type", "bert"},         {"vocab_size", 120},      {"hidden_size", 16},
+                       {"intermediate_size", 24},      {"num_hidden_layers", 1}, {"num_attention_heads", 2},
+                       {"max_position_embeddings", 16}}
+                      .dump();
+  config_.tokenizer_name_or_path = testing::tiny_model("bert").string(), config_.cutoff_len = 8;
+  const TrainData data = load_train_data(config_, open_checkpoint(config_));
+  EXPECT_GT(data.train->rows(), 8);
+  EXPECT_LE(data.train->longest_row(), 8);
+  for (size_t i = 0; i < data.train->source().size(); ++i) {
+    const data::Sample s = data.train->source().get(i);
+    EXPECT_EQ(std::make_pair(s.ids.front(), s.ids.back()), std::make_pair(2, 3));  // [CLS] … [SEP]
+    EXPECT_EQ(s.labels.front(), data::kIgnored);
+  }
+  EXPECT_LT(run(5, 1e-3f).final_loss, 6);
+}
+
+TEST_F(Encoders, StagesAndFamiliesFit) {
+  masked_lm();
+  Runtime runtime(1);
+  const auto problem = [&] { return problem_of([&] { build_trainable(config_, runtime, runtime.arena); }); };
+  config_.model_name_or_path = testing::tiny_model("bert_plain").string();
+  EXPECT_THAT(problem(), HasSubstr("BertForMaskedLM"));
+  config_.model_name_or_path = testing::tiny_model().string();
+  EXPECT_THAT(problem(), HasSubstr("seq2seq for t5"));
+  config_.model_name_or_path = testing::tiny_model("bert").string(), config_.stage = "pretrain";
+  EXPECT_THAT(problem(), HasSubstr("use stage: mlm"));
+}
+
+}  // namespace
+}  // namespace sedum
