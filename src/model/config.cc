@@ -22,6 +22,7 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
   if (!keys.has(key)) return;
   const Keys rope = keys.object(key);
   config.rope_theta = rope.get_or<float>("rope_theta", config.rope_theta);
+  config.partial_rotary_factor = rope.get_or<float>("partial_rotary_factor", 1);
   const auto type = rope.get_or<std::string>("rope_type", rope.get_or<std::string>("type", "default"));
   RopeScaling& scaling = config.rope_scaling;
   if (type == "default") return;
@@ -38,7 +39,9 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
 
 // Which layers see a window of keys only: transformers 5 lists the layers' types, older files name a layer from which on they do.
 void read_windows(const Keys& keys, ModelConfig& config) {
-  if (config.model_type == "llama" || !keys.get_or<bool>("use_sliding_window", config.model_type == "mistral")) return;
+  if (config.model_type == "llama" ||
+      !keys.get_or<bool>("use_sliding_window", config.model_type == "mistral" || config.model_type == "phi3"))
+    return;
   config.sliding_window = keys.get_or<int64_t>("sliding_window", 0);
   if (config.sliding_window == 0) return;
   const auto types = keys.get_or<std::vector<std::string>>("layer_types", {});
@@ -57,6 +60,32 @@ void read_unrotated(const Keys& keys, ModelConfig& config) {
     config.unrotated_layers.push_back(size_t(i) < rotated.size() ? rotated[size_t(i)] == 0 : (i + 1) % interval == 0);
 }
 
+// The keys of GPT-2, of before there were common ones.
+void read_gpt2(const Keys& keys, ModelConfig& c, const std::string& where) {
+  if (keys.get_or<bool>("scale_attn_by_inverse_layer_idx", false) || !keys.get_or<bool>("scale_attn_weights", true))
+    throw Error(where + ": attention scaled in another way than by the head's size is not known here",
+                "this model cannot be loaded");
+  c.hidden_act = keys.get_or<std::string>("activation_function", "gelu_new");
+  if (c.hidden_act != "gelu_new" && c.hidden_act != "gelu" && c.hidden_act != "gelu_pytorch_tanh" &&
+      c.hidden_act != "relu")
+    throw Error(where + ": activation_function is \"" + c.hidden_act + "\"", "gelu_new, gelu and relu are known");
+  c.vocab_size = keys.get<int64_t>("vocab_size"), c.hidden_size = keys.get<int64_t>("n_embd");
+  c.num_hidden_layers = keys.get<int64_t>("n_layer"), c.num_attention_heads = keys.get<int64_t>("n_head");
+  if (c.num_attention_heads < 1 || c.hidden_size % c.num_attention_heads)
+    throw Error(where + ": n_head does not divide n_embd", "check that this is the model's own config.json");
+  c.num_key_value_heads = c.num_attention_heads, c.head_dim = c.hidden_size / c.num_attention_heads;
+  c.intermediate_size = keys.get_or<int64_t>("n_inner", 4 * c.hidden_size);
+  c.max_position_embeddings = keys.get_or<int64_t>("n_positions", 1024);
+  c.layer_norm_eps = keys.get_or<float>("layer_norm_epsilon", 1e-5f);
+  c.attention_dropout = keys.get_or<float>("attn_pdrop", 0.1f), c.resid_pdrop = keys.get_or<float>("resid_pdrop", 0.1f);
+  c.embd_pdrop = keys.get_or<float>("embd_pdrop", 0.1f),
+  c.initializer_range = keys.get_or<float>("initializer_range", 0.02f);
+  c.tie_word_embeddings = keys.get_or<bool>("tie_word_embeddings", true);
+  if (!c.tie_word_embeddings)
+    throw Error(where + ": a GPT-2 with a head of its own is not known here", "this model cannot be loaded");
+  c.bos_token_id = token_id(keys, "bos_token_id"), c.eos_token_id = token_id(keys, "eos_token_id");
+}
+
 }  // namespace
 
 ModelConfig parse_config_json(std::string_view text, const std::string& where) {
@@ -67,6 +96,11 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   config.model_type = keys.get<std::string>("model_type");
   if (is_encoder(config.model_type)) return parse_encoder_config(keys, where);
   family_of(config.model_type, where);
+  if (config.model_type == "gpt2") {
+    read_gpt2(keys, config, where);
+    config.validate(where);
+    return config;
+  }
   if (keys.get_or<std::string>("hidden_act", "silu") != "silu")
     throw Error(where + ": hidden_act is not silu", "this model cannot be loaded");
   config.vocab_size = keys.get<int64_t>("vocab_size");
@@ -92,6 +126,7 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   config.embd_pdrop = keys.get_or<float>("embd_pdrop", 0);
   config.initializer_range = keys.get_or<float>("initializer_range", 0.02f);
   read_rope(keys, config, where);
+  config.partial_rotary_factor = keys.get_or<float>("partial_rotary_factor", config.partial_rotary_factor);
   read_windows(keys, config);
   read_unrotated(keys, config);
   config.validate(where);
@@ -128,9 +163,13 @@ void ModelConfig::validate(const std::string& where) const {
     if (!layers->empty() && int64_t(layers->size()) != num_hidden_layers)
       throw Error(fmt::format("{}: {} kinds of layers for {} layers", where, layers->size(), num_hidden_layers),
                   "the file is damaged or not a model's");
-  if (head_dim % 2 && !is_encoder(model_type))
+  if (!is_encoder(model_type) && model_type != "gpt2" && head_dim % 2 == 0 &&
+      (!(partial_rotary_factor > 0 && partial_rotary_factor <= 1) || rotary_dim() % 2 || rotary_dim() < 2))
+    throw Error(fmt::format("{}: partial_rotary_factor is {}", where, partial_rotary_factor),
+                "rotary embedding needs pairs");
+  if (head_dim % 2 && !is_encoder(model_type) && model_type != "gpt2")
     throw Error(fmt::format("{}: head_dim {} is odd: rotary embedding needs pairs", where, head_dim));
-  if (!rope_scaling.frequency_divisors.empty() && int64_t(rope_scaling.frequency_divisors.size()) != head_dim / 2)
+  if (!rope_scaling.frequency_divisors.empty() && int64_t(rope_scaling.frequency_divisors.size()) != rotary_dim() / 2)
     throw Error(fmt::format("{}: {} rope factors for a head_dim of {}", where, rope_scaling.frequency_divisors.size(),
                             head_dim));
 }
@@ -138,6 +177,10 @@ void ModelConfig::validate(const std::string& where) const {
 int64_t ModelConfig::parameter_count() const {
   if (is_encoder(model_type)) return encoder_parameter_count(*this);
   const int64_t q = num_attention_heads * head_dim, kv = num_key_value_heads * head_dim;
+  if (model_type == "gpt2") {
+    const int64_t layer = hidden_size * (4 * hidden_size + 2 * intermediate_size + 9) + intermediate_size;
+    return num_hidden_layers * layer + hidden_size * (vocab_size + max_position_embeddings + 2);
+  }
   int64_t layer = hidden_size * (2 * q + 2 * kv) + 3 * hidden_size * intermediate_size + 2 * hidden_size;
   if (attention_bias) layer += q + 2 * kv;
   if (query_key_norms) layer += 2 * head_dim;

@@ -44,7 +44,9 @@ struct ModelConfig {
   int64_t vocab_size = 0, hidden_size = 0, intermediate_size = 0, num_hidden_layers = 0;
   int64_t num_attention_heads = 0, num_key_value_heads = 0, head_dim = 0;
   int64_t max_position_embeddings = 2048;
-  float rms_norm_eps = 1e-6f, rope_theta = 10000;
+  float rms_norm_eps = 1e-6f, layer_norm_eps = 1e-5f, rope_theta = 10000;
+  float partial_rotary_factor = 1;  // the share of a head that is rotated
+  std::string hidden_act = "silu";
   RopeScaling rope_scaling;
   bool attention_bias = false;  // on q, k, v; o_proj has one only where attention_out_bias says so
   bool attention_out_bias = false;
@@ -64,6 +66,7 @@ struct ModelConfig {
   int64_t window_of(int64_t layer) const {
     return sliding_layers.empty() || sliding_layers[size_t(layer)] ? sliding_window : 0;
   }
+  int64_t rotary_dim() const { return int64_t(float(head_dim) * partial_rotary_factor); }
   bool rotates(int64_t layer) const { return unrotated_layers.empty() || !unrotated_layers[size_t(layer)]; }
 
   // Error naming the key when sizes contradict each other. `where` is the file.

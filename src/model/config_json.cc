@@ -10,10 +10,11 @@ namespace {
 
 // Windows and layers without positions, by layer.
 void write_layers(const ModelConfig& c, nlohmann::ordered_json& out) {
+  const bool always = c.model_type == "mistral" || c.model_type == "phi3";  // a window is for all layers
   if (c.sliding_window > 0) {
     out["sliding_window"] = c.sliding_window;
-    if (c.model_type != "mistral") out["use_sliding_window"] = true;
-    for (int64_t i = 0; i < c.num_hidden_layers && c.model_type != "mistral"; ++i)
+    if (!always) out["use_sliding_window"] = true;
+    for (int64_t i = 0; i < c.num_hidden_layers && !always; ++i)
       out["layer_types"].push_back(c.window_of(i) > 0 ? "sliding_attention" : "full_attention");
   } else if (c.model_type == "mistral") {
     out["sliding_window"] = nullptr;  // a missing one counts as 4096
@@ -21,10 +22,24 @@ void write_layers(const ModelConfig& c, nlohmann::ordered_json& out) {
   for (const bool unrotated : c.unrotated_layers) out["no_rope_layers"].push_back(unrotated ? 0 : 1);
 }
 
+nlohmann::ordered_json gpt2_to_json(const ModelConfig& c) {
+  nlohmann::ordered_json out;
+  out["architectures"] = {"GPT2LMHeadModel"}, out["model_type"] = "gpt2";
+  out["vocab_size"] = c.vocab_size, out["n_embd"] = c.hidden_size, out["n_layer"] = c.num_hidden_layers;
+  out["n_head"] = c.num_attention_heads, out["n_inner"] = c.intermediate_size,
+  out["n_positions"] = c.max_position_embeddings;
+  out["activation_function"] = c.hidden_act, out["layer_norm_epsilon"] = c.layer_norm_eps;
+  out["attn_pdrop"] = c.attention_dropout, out["resid_pdrop"] = c.resid_pdrop, out["embd_pdrop"] = c.embd_pdrop;
+  out["initializer_range"] = c.initializer_range, out["tie_word_embeddings"] = true;
+  out["bos_token_id"] = c.bos_token_id, out["eos_token_id"] = c.eos_token_id;
+  return out;
+}
+
 }  // namespace
 
 nlohmann::ordered_json config_to_json(const ModelConfig& c) {
   if (is_encoder(c.model_type)) return encoder_config_to_json(c);
+  if (c.model_type == "gpt2") return gpt2_to_json(c);
   nlohmann::ordered_json out;
   out["architectures"] = {family_of(c.model_type, "config.json").hf_class};
   out["model_type"] = c.model_type;
@@ -46,7 +61,10 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c) {
                            {"low_freq_factor", c.rope_scaling.low_freq_factor},
                            {"high_freq_factor", c.rope_scaling.high_freq_factor},
                            {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
+  if (c.partial_rotary_factor != 1) out["partial_rotary_factor"] = c.partial_rotary_factor;
   out["hidden_act"] = "silu";
+  if (c.model_type == "phi3")
+    out["original_max_position_embeddings"] = c.max_position_embeddings, out["pad_token_id"] = nullptr;
   if (c.model_type != "qwen2") out["attention_bias"] = c.attention_bias, out["mlp_bias"] = c.mlp_bias;
   write_layers(c, out);
   out["attention_dropout"] = c.attention_dropout;

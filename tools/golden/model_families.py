@@ -63,6 +63,17 @@ CONFIGS = {
     "smollm3": lambda: transformers.SmolLM3Config(
         **sizes(24, 40, 6, 2, 4, layers=4), rope_parameters=rope(5000.0), tie_word_embeddings=True
     ),
+    "phi3": lambda: transformers.Phi3Config(
+        **{k: v for k, v in sizes(32, 40, 4, 2, 8).items() if k not in ("head_dim", "pad_token_id")},
+        pad_token_id=None,
+        original_max_position_embeddings=128,
+        sliding_window=11,
+        rope_parameters=rope(10000.0, partial_rotary_factor=0.75),
+        tie_word_embeddings=False,
+    ),
+    "gpt2": lambda: transformers.GPT2Config(
+        vocab_size=320, n_embd=32, n_layer=3, n_head=4, n_positions=64, n_inner=80, bos_token_id=0, eos_token_id=1
+    ),
 }
 ARCHITECTURES = {"mistral": "LLAMA"}  # of GGUF, where it has another name
 

@@ -1,5 +1,7 @@
 #include "compute/ops/elementwise.h"
 
+#include <algorithm>
+
 #include "compute/kernels/rows.h"
 #include "compute/ops/check.h"
 
@@ -131,6 +133,39 @@ Variable reshape(Context& ctx, const Variable& x, const Shape& shape) {
   // The gradient is the same numbers under the old shape: BackwardPass::add reshapes. It is this operator's own by then.
   return record(ctx, "reshape", {&x}, x.value().reshape(shape),
                 [](BackwardPass& pass) { pass.add(0, pass.gradient()); });
+}
+
+Variable columns(Context& ctx, const Variable& x, int64_t begin, int64_t count) {
+  const int64_t rows = x.shape().rows(), cols = x.shape()[-1];
+  check(begin >= 0 && count > 0 && begin + count <= cols, "columns",
+        "no columns " + std::to_string(begin) + " to " + std::to_string(begin + count) + " in " + x.shape().text());
+  check_contiguous("columns", x.value());
+  Tensor y = ctx.empty(x.dtype(), with_last(x.shape(), count));
+  const auto each_row = [rows](Context& c, auto&& work) {
+    c.pool->parallel_for(
+        rows,
+        [&](int64_t from, int64_t to) {
+          for (int64_t r = from; r < to; ++r) work(r);
+        },
+        16);
+  };
+  if (ctx.runs())
+    with_type("columns", x.dtype(), [&]<class T>(T) {
+      const T* from = x.value().data<T>();
+      each_row(ctx, [&](int64_t r) { std::copy_n(from + r * cols + begin, count, y.data<T>() + r * count); });
+    });
+  return record(ctx, "columns", {&x}, y, [each_row, begin, count, cols](BackwardPass& pass) {
+    Tensor dx = pass.sum(0);
+    if (!pass.context().runs()) return;
+    with_type("columns", dx.dtype(), [&]<class T>(T) {
+      using S = stat_t<T>;
+      const T* dy = pass.gradient().data<T>();
+      each_row(pass.context(), [&](int64_t r) {
+        T* to = dx.data<T>() + r * cols + begin;
+        for (int64_t c = 0; c < count; ++c) to[c] = T(static_cast<S>(to[c]) + static_cast<S>(dy[r * count + c]));
+      });
+    });
+  });
 }
 
 Variable sum(Context& ctx, const Variable& x) {

@@ -13,6 +13,8 @@ Variable gelu(Context& ctx, const Variable& x);                           // x �
 Variable gelu_tanh(Context& ctx, const Variable& x);                      // the same by GPT-2's formula: kernels/rows.h
 Variable swiglu(Context& ctx, const Variable& gate, const Variable& up);  // silu(gate) · up, fused
 Variable reshape(Context& ctx, const Variable& x, const Shape& shape);    // a view
-Variable sum(Context& ctx, const Variable& x);                            // of all values, a scalar; adds in double
+// y (…, count) = the columns [begin, begin + count) of x (…, C), a copy.
+Variable columns(Context& ctx, const Variable& x, int64_t begin, int64_t count);
+Variable sum(Context& ctx, const Variable& x);  // of all values, a scalar; adds in double
 
 }  // namespace sedum::ops

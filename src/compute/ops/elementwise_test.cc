@@ -21,6 +21,9 @@ const Registered kSwiglu({"swiglu", {{3, 5}, {3, 5}}, [](Context& c, In in) { re
 const Registered kReshape({"reshape", {{3, 4}}, [](Context& c, In in) {
                              return reshape(c, multiply(c, in[0], in[0]), {2, 6});
                            }});
+const Registered kColumns({"columns", {{3, 7}}, [](Context& c, In in) {  // two parts that overlap
+                             return multiply(c, columns(c, in[0], 1, 4), columns(c, in[0], 3, 4));
+                           }});
 const Registered kSum({"sum", {{3, 4}}, [](Context& c, In in) { return sum(c, multiply(c, in[0], in[0])); }});
 
 struct Elementwise : ::testing::Test {

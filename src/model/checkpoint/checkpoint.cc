@@ -36,6 +36,21 @@ Tensor reorder_rows(const Tensor& stored, int64_t head_dim) {
 
 }  // namespace
 
+Tensor turned(const Tensor& stored) {
+  const DTypeInfo& type = info(stored.dtype());
+  if (stored.shape().rank() != 2 || type.block != 1)
+    throw Error("a quantised matrix cannot be turned", "take the folder whose weights are f32, f16 or bf16");
+  const int64_t rows = stored.size(0), cols = stored.size(1);
+  const size_t bytes = row_bytes(stored.dtype(), 1);
+  auto buffer = std::make_shared<Buffer>(stored.bytes());
+  const char* from = static_cast<const char*>(stored.raw());
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c)
+      std::memcpy(buffer->as<char>() + size_t(c * rows + r) * bytes, from + size_t(r * cols + c) * bytes, bytes);
+  const void* data = buffer->as();
+  return Tensor::external(stored.dtype(), {cols, rows}, data, std::move(buffer));
+}
+
 Checkpoint Checkpoint::open(const std::filesystem::path& path) {
   if (!std::filesystem::exists(path))
     throw Error("there is no model at " + path.string(),
@@ -52,7 +67,14 @@ std::string Checkpoint::stored_name(const std::string& hf_name) const {
     const std::string old = hf_name.substr(0, at + 10) + (is_shift(hf_name) ? "beta" : "gamma");
     if (source_->find(old)) return old;
   }
+  // The first files of GPT-2 hold the model alone, without its head.
+  constexpr std::string_view kModel = "transformer.";
+  if (hf_name.starts_with(kModel) && !source_->find(hf_name)) return hf_name.substr(kModel.size());
   return hf_name;
+}
+
+bool Checkpoint::turned_in_folder(const std::string& hf_name) const {
+  return config_.model_type == "gpt2" && hf_name.find(".c_") != std::string::npos && hf_name.ends_with(".weight");
 }
 
 bool Checkpoint::has(const std::string& hf_name) const {
@@ -69,6 +91,7 @@ Tensor Checkpoint::tensor(const std::string& hf_name) const {
                   " rows, no multiple of the head's " + std::to_string(config_.head_dim));
     return reorder_rows(t, config_.head_dim);
   }
+  if (!gguf_ && turned_in_folder(hf_name)) return turned(t);
   return t;
 }
 

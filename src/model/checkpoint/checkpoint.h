@@ -40,6 +40,8 @@ class Checkpoint {
   Tensor tensor(const std::string& hf_name) const;  // Error naming file and tensor when missing
   // The tensor's name in the file.
   std::string stored_name(const std::string& hf_name) const;
+  // Whether a folder keeps the matrix as (in, out): those of GPT-2's layers.
+  bool turned_in_folder(const std::string& hf_name) const;
   // All tensors that the architecture has, by Hugging Face name.
   std::vector<std::string> tensor_names() const;
 
@@ -68,6 +70,9 @@ class Checkpoint {
 std::string gguf_name(const std::string& hf_name, const ModelConfig& config);
 // All tensors of a model of these sizes, by Hugging Face name.
 std::vector<std::string> architecture_tensors(const ModelConfig& config);
+
+// (rows, cols) of any type of whole bytes as (cols, rows), a copy.
+Tensor turned(const Tensor& stored);
 
 // Rows of a head from interleaved pairs (GGUF) to halves (Hugging Face), or back: row h·D + 2j + i ↔ h·D + i·D/2 + j.
 enum class RowOrder { kHalves, kInterleaved };

@@ -87,6 +87,14 @@ void encode_rows(ThreadPool& pool, const std::vector<float>& values, const Shape
   }
 }
 
+// (rows, cols) as (cols, rows).
+std::vector<float> transposed(const std::vector<float>& values, int64_t rows, int64_t cols) {
+  std::vector<float> other(values.size());
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < cols; ++c) other[size_t(c * rows + r)] = values[size_t(r * cols + c)];
+  return other;
+}
+
 bool is_query_or_key(const std::string& name) {
   return name.find(".q_proj.") != std::string::npos || name.find(".k_proj.") != std::string::npos;
 }
@@ -114,8 +122,9 @@ void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_ty
       u32("embedding_length", c.hidden_size);
   u32("feed_forward_length", c.intermediate_size), u32("attention.head_count", c.num_attention_heads),
       u32("attention.head_count_kv", c.num_key_value_heads);
-  u32("attention.key_length", c.head_dim), u32("attention.value_length", c.head_dim),
-      u32("rope.dimension_count", c.head_dim), u32("vocab_size", c.vocab_size);
+  u32("attention.key_length", c.head_dim), u32("attention.value_length", c.head_dim), u32("vocab_size", c.vocab_size);
+  if (c.model_type == "gpt2") return out.set(at + "attention.layer_norm_epsilon", c.layer_norm_eps);
+  u32("rope.dimension_count", c.rotary_dim());
   out.set(at + "attention.layer_norm_rms_epsilon", c.rms_norm_eps);
   out.set(at + "rope.freq_base", c.rope_theta);
   if (c.sliding_window > 0) u32("attention.sliding_window", c.sliding_window);
@@ -221,9 +230,12 @@ void write_folder(const fs::path& folder, const Checkpoint& like, DType type, co
   SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
   for (const std::string& name : names) {
     const Shape shape = like.tensor(name).shape();
-    out.add(name, type, sizes(shape), [&progress, &pool, read, name, shape, type](const ByteSink& sink) {
+    const bool turned = like.turned_in_folder(name);
+    const Shape kept = turned ? Shape{shape[1], shape[0]} : shape;
+    out.add(name, type, sizes(kept), [&progress, &pool, read, name, kept, type, turned](const ByteSink& sink) {
       encode_rows(
-          pool, read(name), shape, type, [](int64_t r) { return r; }, nullptr, sink);
+          pool, turned ? transposed(read(name), kept[1], kept[0]) : read(name), kept, type, [](int64_t r) { return r; },
+          nullptr, sink);
       progress.advance(1);
     });
   }
@@ -240,7 +252,9 @@ void write_folder(const fs::path& folder, const Checkpoint& like, const std::vec
   bool narrow = false;
   for (const Variable& p : parameters) {
     narrow = narrow || p.dtype() == DType::kBF16;
-    out.add(p.name(), p.dtype(), sizes(p.shape()), [t = p.value()](const ByteSink& sink) { sink(t.raw(), t.bytes()); });
+    const Tensor stored = like.turned_in_folder(p.name()) ? turned(p.value()) : p.value();
+    out.add(p.name(), p.dtype(), sizes(stored.shape()),
+            [stored](const ByteSink& sink) { sink(stored.raw(), stored.bytes()); });
   }
   out.finish();
   write_folder_description(folder, like, narrow ? "bfloat16" : "float32");

@@ -45,11 +45,16 @@ ModelConfig read_config(const GgufFile& file) {
   c.num_key_value_heads = file.get_or<int64_t>(at + "attention.head_count_kv", c.num_attention_heads);
   if (c.num_attention_heads < 1) throw Error(file.where() + ": no attention heads", "the file is damaged");
   c.head_dim = file.get_or<int64_t>(at + "attention.key_length", c.hidden_size / c.num_attention_heads);
-  if (file.get_or<int64_t>(at + "rope.dimension_count", c.head_dim) != c.head_dim)
-    throw Error(file.where() + ": rotary embedding of a part of the head is not known here",
-                "this model cannot be loaded");
+  if (const auto rotated = file.get_or<int64_t>(at + "rope.dimension_count", c.head_dim); rotated != c.head_dim) {
+    if (c.model_type != "phi3" || c.head_dim < 1)
+      throw Error(file.where() + ": rotary embedding of a part of the head is not known here",
+                  "this model cannot be loaded");
+    c.partial_rotary_factor = float(rotated) / float(c.head_dim);
+  }
   c.max_position_embeddings = file.get_or<int64_t>(at + "context_length", 2048);
   c.rms_norm_eps = file.get_or<float>(at + "attention.layer_norm_rms_epsilon", 1e-6f);
+  c.layer_norm_eps = file.get_or<float>(at + "attention.layer_norm_epsilon", 1e-5f);
+  if (c.model_type == "gpt2") c.hidden_act = "gelu_new";
   c.rope_theta = file.get_or<float>(at + "rope.freq_base", 10000);
   const auto scaling = file.get_or<std::string>(at + "rope.scaling.type", "none");
   if (scaling == "linear") {
@@ -59,6 +64,9 @@ ModelConfig read_config(const GgufFile& file) {
     throw Error(file.where() + ": rotary embedding scaled by \"" + printable(scaling) + "\" is not known here",
                 "models with linear or llama3 scaling can be loaded");
   }
+  if (file.find("rope_factors_short.weight"))
+    throw Error(file.where() + ": rotary embedding scaled by \"longrope\" is not known here",
+                "choose the model with a context of 4096");
   if (const StoredTensor* factors = file.find("rope_freqs.weight")) {
     if (factors->dtype != DType::kF32)
       throw Error(file.where() + ": rope_freqs.weight is not f32", "the file is damaged");

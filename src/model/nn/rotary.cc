@@ -7,11 +7,11 @@ namespace sedum {
 
 std::vector<float> rotary_frequencies(const ModelConfig& config) {
   const RopeScaling& scaling = config.rope_scaling;
-  const int64_t half = config.head_dim / 2;
+  const int64_t dim = config.rotary_dim(), half = dim / 2;
   std::vector<float> frequencies(static_cast<size_t>(half));
   for (int64_t i = 0; i < half; ++i) {
     // In f32 throughout, as the reference implementation: positions of some thousands make differences visible.
-    float f = 1.0f / std::pow(config.rope_theta, float(2 * i) / float(config.head_dim));
+    float f = 1.0f / std::pow(config.rope_theta, float(2 * i) / float(dim));
     if (!scaling.frequency_divisors.empty())
       f /= scaling.frequency_divisors[size_t(i)];
     else if (scaling.type == RopeScaling::Type::kLinear)
