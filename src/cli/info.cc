@@ -66,14 +66,13 @@ Json describe(const Checkpoint& checkpoint) {
   return out;
 }
 
-void print_model(const Json& m) {
-  const Json& c = m["config"];
+void print_model(const Json& m, const ModelConfig& c) {
   fmt::print(
       "{}\n{} · {} parameters · context {}\n{} layers of {} · {} heads over {} of {} · inner size {} · vocabulary {}\n",
-      m["path"].get<std::string>(), c["model_type"].get<std::string>(), format_number(m["parameters"].get<double>()),
-      c["max_position_embeddings"].get<int64_t>(), c["num_hidden_layers"].get<int64_t>(),
-      c["hidden_size"].get<int64_t>(), c["num_attention_heads"].get<int64_t>(), c["num_key_value_heads"].get<int64_t>(),
-      c["head_dim"].get<int64_t>(), c["intermediate_size"].get<int64_t>(), c["vocab_size"].get<int64_t>());
+      m["path"].get<std::string>(), c.model_type, format_number(m["parameters"].get<double>()),
+      c.max_position_embeddings, c.num_hidden_layers, c.hidden_size, c.num_attention_heads, c.num_key_value_heads,
+      c.head_dim, c.intermediate_size, c.vocab_size);
+  if (is_seq2seq(c.model_type)) fmt::print("{} more layers in the decoder\n", c.encoder.num_decoder_layers);
   for (const auto& [type, sum] : m["tensors"].items())
     fmt::print("{:>5} tensors of {:<5} {}\n", sum["tensors"].get<int64_t>(), type,
                format_bytes(sum["bytes"].get<uint64_t>()));
@@ -103,7 +102,8 @@ SEDUM_COMMAND(info) {
       const Json m = machine(o->threads);
       return o->json ? print_json(m) : print_machine(m);
     }
-    const Json m = describe(Checkpoint::open(resolve_model_path(find_model(o->model)).base));
-    return o->json ? print_json(m) : print_model(m);
+    const Checkpoint checkpoint = Checkpoint::open(resolve_model_path(find_model(o->model)).base);
+    const Json m = describe(checkpoint);
+    return o->json ? print_json(m) : print_model(m, checkpoint.config());
   };
 }

@@ -101,6 +101,7 @@ std::map<std::string, Key> stage_keys(TrainConfig& c) {
                                     {{"sft", "sft"},
                                      {"pretrain", "pretrain"},
                                      {"mlm", "mlm"},
+                                     {"embed", "embed"},
                                      {"seq2seq", "seq2seq"},
                                      {"dpo", "dpo"},
                                      {"orpo", "orpo"},
@@ -188,8 +189,8 @@ void check_kind_keys(const TrainConfig& c, const std::string& where) {
   require(!c.encodes() || (c.pretokenized.empty() && c.sample_prompts.empty() && c.neftune_noise_alpha == 0),
           "data.pretokenized, sample_prompts and neftune_noise_alpha are for models that continue texts",
           "remove them");
-  require(c.stage != "mlm" || c.label_smoothing_factor == 0, "label_smoothing_factor is not for stage: mlm",
-          "remove it");
+  require((c.stage != "mlm" && c.stage != "embed") || c.label_smoothing_factor == 0,
+          "label_smoothing_factor is not for stage: " + c.stage, "remove it");
   require(c.neftune_noise_alpha >= 0, "neftune_noise_alpha cannot be negative", "5 is usual");
   require(c.pretokenized.empty() || !c.prefers(), "data.pretokenized holds no preferences", "give data.train");
 }

@@ -251,6 +251,25 @@ data::Sample source_and_target(const data::Conversation& row, const Tokenizer& t
   return s;
 }
 
+// Two texts that belong together, each as the encoder takes it; one label, so that a step's labels count its pairs.
+data::Sample paired_texts(const data::Conversation& row, const Tokenizer& tokenizer, int cutoff) {
+  if (row.messages.size() < 2)
+    throw Error(row.origin.to_string() + ": no pair of texts", "give instruction and output");
+  data::Conversation before = row;
+  before.messages.pop_back();
+  Truncation truncation;
+  truncation.max_length = size_t(cutoff);
+  data::Sample s;
+  s.ids = tokenizer.encode_single(data::joined_text(before), truncation).ids;
+  s.starts = {int32_t(s.ids.size())};
+  for (const int32_t id : tokenizer.encode_single(row.messages.back().content, truncation).ids) s.ids.push_back(id);
+  if (s.starts[0] < 2 || s.ids.size() < size_t(s.starts[0]) + 1)
+    throw Error(row.origin.to_string() + ": an empty text", "give both texts");
+  s.labels.assign(s.ids.size(), data::kIgnored);
+  s.labels[1] = s.ids[1];
+  return s;
+}
+
 TrainData load_encoder_data(const TrainConfig& config, const Checkpoint& checkpoint) {
   const auto parts = read_parts<data::Conversation>(
       config, [](const std::string& file) { return data::read_conversations(file); }, first_message);
@@ -259,13 +278,15 @@ TrainData load_encoder_data(const TrainConfig& config, const Checkpoint& checkpo
     if (config.stage == "mlm") return pieces_of(rows, tokenizer, config.cutoff_len);
     std::vector<data::Sample> samples;
     for (const auto& row : rows)
-      samples.push_back(source_and_target(row, tokenizer, checkpoint.config(), config.cutoff_len));
+      samples.push_back(config.stage == "embed"
+                            ? paired_texts(row, tokenizer, config.cutoff_len)
+                            : source_and_target(row, tokenizer, checkpoint.config(), config.cutoff_len));
     return samples;
   };
   TrainData out;
   out.eval = encode(parts.eval);
   data::LoaderConfig loader = loader_config(config);
-  if (config.stage == "seq2seq") loader.sequence_length = 2 * config.cutoff_len + 1;
+  if (config.stage != "mlm") loader.sequence_length = 2 * config.cutoff_len + 1;
   out.train = std::make_unique<data::Loader>(encode(parts.train), loader);
   return out;
 }

@@ -145,6 +145,70 @@ TEST_F(Encoders, TargetsAreLearntOfTheirSources) {
   EXPECT_EQ(Checkpoint::open(folder_ / "run/model").config().encoder.num_decoder_layers, 1);
 }
 
+// Each text finds its partner; before, by chance alone. In a folder that `sedum embed` takes.
+TEST_F(Encoders, PairsFindOneAnother) {
+  config_.stage = "embed", config_.model_name_or_path = testing::tiny_model("bert_plain").string();
+  std::vector<json> rows;
+  const std::vector<std::string> words{"water", "plant", "soil", "dry", "light", "leaf", "winter", "summer"};
+  for (size_t i = 0; i < words.size(); ++i)
+    rows.push_back(
+        {{"instruction", "the " + words[i]}, {"output", "how often " + words[(i + 3) % words.size()] + "?"}});
+  write(rows);
+  config_.per_device_train_batch_size = 8;
+  const auto accuracy = [&](const std::string& model) {
+    config_.model_name_or_path = model, config_.eval_files = config_.train_files;
+    Runtime runtime(1);
+    const TrainableModel t = build_trainable(config_, runtime, runtime.arena);
+    const TrainData data = load_train_data(config_, t.checkpoint);
+    Context ctx = runtime.context(Compute::kF32);
+    Metrics figures;
+    make_objective(config_, t, data, runtime, runtime.arena)->evaluate(ctx, &figures);
+    return figures.at(0).second;
+  };
+  const std::string start = config_.model_name_or_path;
+  EXPECT_LT(accuracy(start), 0.7);
+  config_.model_name_or_path = start;
+  const TrainResult result = run(60, 3e-3f);
+  EXPECT_LT(result.eval_loss_after, 0.3 * result.eval_loss_before);
+  EXPECT_EQ(accuracy((folder_ / "run/model").string()), 1);
+}
+
+// Along the gradient the loss changes by the gradient's length: that of both texts of a pair.
+TEST_F(Encoders, PairGradientsAreThoseOfTheLoss) {
+  config_.stage = "embed", config_.model_name_or_path = testing::tiny_model("bert_plain").string();
+  write({{{"instruction", "water the plant"}, {"output", "dry soil"}},
+         {{"instruction", "in summer"}, {"output", "the light is often"}},
+         {{"instruction", "a leaf"}, {"output", "winter"}}});
+  Runtime runtime(1);
+  const TrainableModel t = build_trainable(config_, runtime, runtime.arena);
+  const TrainData data = load_train_data(config_, t.checkpoint);
+  const auto objective = make_objective(config_, t, data, runtime, runtime.arena);
+  Context ctx = runtime.context(Compute::kF32);
+  Tape tape;
+  objective->begin_step(ctx, 0);
+  const auto loss = [&] { return objective->train_on(ctx, tape, data.train->batch(0)); };
+  loss();
+  const double norm = gradient_norm(t.parameters);
+  std::vector<std::vector<float>> direction;
+  for (const Variable& p : t.parameters) {
+    direction.emplace_back(size_t(p.value().count()));
+    for (int64_t i = 0; p.gradient().defined() && i < p.value().count(); ++i)
+      direction.back()[size_t(i)] = float(double(p.gradient().data<float>()[i]) / norm);
+  }
+  const auto move = [&](float step) {
+    for (size_t k = 0; k < direction.size(); ++k) {
+      Variable p = t.parameters[k];
+      for (size_t i = 0; i < direction[k].size(); ++i) p.value().data<float>()[i] += step * direction[k][i];
+    }
+  };
+  const float step = 1e-2f;  // losses are right to 1e-7: their difference over 2e-2 to 1e-5
+  move(step);
+  const double up = loss();
+  move(-2 * step);
+  const double down = loss();
+  EXPECT_NEAR((up - down) / double(2 * step), norm, 1e-2 * norm);
+}
+
 // A model of BERT's kind from sizes alone is pre-trained, long texts in pieces.
 TEST_F(Encoders, FromScratchAndInPieces) {
   masked_lm();
@@ -174,7 +238,7 @@ TEST_F(Encoders, StagesAndFamiliesFit) {
   config_.model_name_or_path = testing::tiny_model().string();
   EXPECT_THAT(problem(), HasSubstr("seq2seq for t5"));
   config_.model_name_or_path = testing::tiny_model("bert").string(), config_.stage = "pretrain";
-  EXPECT_THAT(problem(), HasSubstr("use stage: mlm"));
+  EXPECT_THAT(problem(), HasSubstr("use stage: mlm, or embed"));
 }
 
 }  // namespace

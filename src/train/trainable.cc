@@ -34,12 +34,12 @@ ModelConfig model_config(const TrainConfig& config, const Checkpoint& checkpoint
 // The model of the kind that the stage trains.
 void build(TrainableModel& t, const TrainConfig& config, const ModelConfig& sizes, LayerFactory& factory) {
   const bool seq2seq = is_seq2seq(sizes.model_type), encoder = is_encoder(sizes.model_type) && !seq2seq;
-  if ((config.stage == "mlm") != encoder || (config.stage == "seq2seq") != seq2seq)
+  if ((config.stage == "mlm" || config.stage == "embed") != encoder || (config.stage == "seq2seq") != seq2seq)
     throw Error("stage: " + config.stage + " does not train a model of the family " + sizes.model_type,
-                encoder   ? "use stage: mlm"
+                encoder   ? "use stage: mlm, or embed"
                 : seq2seq ? "use stage: seq2seq"
-                          : "mlm is for bert and roberta, seq2seq for t5");
-  if (encoder && sizes.encoder.head != EncoderConfig::Head::kMaskedLm)
+                          : "mlm and embed are for bert and roberta, seq2seq for t5");
+  if (config.stage == "mlm" && sizes.encoder.head != EncoderConfig::Head::kMaskedLm)
     throw Error("the model has no head for masked tokens", "start from a BertForMaskedLM or RobertaForMaskedLM");
   if (encoder)
     t.encoder = std::make_unique<BertModel>(sizes, factory);

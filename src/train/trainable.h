@@ -15,7 +15,7 @@ namespace sedum {
 struct TrainableModel {
   Checkpoint checkpoint;
   std::unique_ptr<CausalModel> model;
-  std::unique_ptr<BertModel> encoder;  // with stage mlm, instead of `model`
+  std::unique_ptr<BertModel> encoder;  // with stages mlm and embed, instead of `model`
   std::unique_ptr<T5Model> seq2seq;    // with stage seq2seq
   std::vector<Variable> parameters;
   std::optional<LoraConfig> lora;  // none: all parameters

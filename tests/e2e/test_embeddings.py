@@ -97,6 +97,10 @@ class Forward(SedumTest):
             beams = json.loads(self.sedum(*arguments, "--num-beams", 4, "--length-penalty", 0.8, "-n", 4).stdout)["answers"]
             self.assertEqual([[0, *b["ids"]] for b in beams], data["beams"][i])
 
+    def test_info(self):
+        for name, layers in (("bert", "2 layers of 24"), ("t5", "2 more layers in the decoder")):
+            self.assertIn(layers, self.sedum("info", "--model", GOLDEN / "models" / name).stdout)
+
     def test_a_target_is_asked_for(self):
         ids = self.write("ids.json", "[[5, 6]]")
         self.assertOneLine(self.sedum("forward", "--model", GOLDEN / "models" / "t5", "--ids-file", ids, "--out", "x.npy", code=1), "--decoder-ids-file")

@@ -23,7 +23,8 @@ const std::map<std::string, Maker> kMakers{
 std::unique_ptr<CausalModel> build_model(const ModelConfig& config, LayerFactory& factory) {
   if (is_encoder(config.model_type))
     throw Error("a model of the family \"" + config.model_type + "\" does not continue texts",
-                "encoders serve `sedum embed` and --embedding-model");
+                is_seq2seq(config.model_type) ? "use `sedum generate` or `sedum forward`"
+                                              : "encoders serve `sedum embed` and --embedding-model");
   return kMakers.at(family_of(config.model_type, "the model").model_type)(config, factory);
 }
 

@@ -1,8 +1,12 @@
-// mlm: the cross-entropy of masked tokens. seq2seq: of a target given its source.
+// mlm: the cross-entropy of masked tokens. seq2seq: of a target given its source. embed: of a text's partner among all of the batch.
 
 #include <algorithm>
+#include <cmath>
 
+#include "compute/ops/elementwise.h"
 #include "compute/ops/loss.h"
+#include "compute/ops/norm.h"
+#include "compute/ops/pooling.h"
 #include "data/masking.h"
 #include "train/objectives/objectives.h"
 
@@ -143,7 +147,73 @@ class Seq2Seq : public Objective {
   double divisor_ = 1;
 };
 
+// Pairs of texts that belong together: each first text must find its second among those of the micro-batch, by the cosine of mean-pooled
+// states, times 20 (Henderson et al.: "Efficient Natural Language Response Suggestion", 2017; sentence-transformers'
+// MultipleNegativesRankingLoss).
+class PairedTexts : public Objective {
+ public:
+  PairedTexts(const TrainConfig& config, const TrainableModel& trained, const TrainData& data)
+      : config_(config), model_(*trained.encoder), data_(data) {}
+
+  void begin_step(Context&, int64_t step) override { divisor_ = double(data_.train->label_tokens(step)); }
+
+  double train_on(Context& ctx, Tape& tape, const data::StepBatch& batch) override {
+    if (batch.segments.empty()) return 0;
+    Context recording = training_context(ctx, tape, batch);
+    const Variable loss = loss_of(recording, batch, divisor_, nullptr);
+    const double value = value_of(ctx, loss);
+    tape.backward(recording, loss);
+    return value;
+  }
+
+  double evaluate(Context& ctx, Metrics* figures) override {
+    double sum = 0, found = 0;
+    const auto pairs = double(data_.eval.size());
+    data::Loader loader(data_.eval, {.batch_size = config_.per_device_train_batch_size, .shuffle = false});
+    for (int64_t step = 0; step < loader.steps_per_epoch(); ++step)
+      sum += value_of(ctx, loss_of(ctx, loader.batch(step), 1, &found));
+    if (figures) figures->emplace_back("accuracy", found / pairs);
+    return sum / pairs;
+  }
+
+ private:
+  // found: grows by the pairs whose partner is the nearest.
+  Variable loss_of(Context& ctx, const data::StepBatch& batch, double divisor, double* found) const {
+    constexpr float kScale = 20;
+    const Batch texts = to_batch(batch, config_);
+    const int64_t width = model_.config().hidden_size;
+    Tensor to_unit = ctx.empty(DType::kF32, {width});  // rms_norm times 1/√width has length 1
+    if (ctx.runs()) std::fill_n(to_unit.data<float>(), width, 1 / std::sqrt(float(width)));
+    const Variable pooled = ops::segment_mean(ctx, model_.hidden_states(ctx, texts), texts.segments);
+    const Variable unit = ops::rms_norm(ctx, pooled, Variable(to_unit), 1e-12f);
+    Ids32 first, second, labels;
+    for (int32_t i = 0; i < int32_t(batch.segments.size()); i += 2)
+      first.push_back(i), second.push_back(i + 1), labels.push_back(i / 2);
+    const ops::Weight partners{ops::select_rows(ctx, unit, shared(second))};
+    Context exact = ctx;
+    exact.compute = Compute::kF32;  // small, and cosines near 1 want their bits
+    const Variable logits =
+        ops::scale(ctx, ops::linear(exact, ops::select_rows(ctx, unit, shared(first)), partners), kScale);
+    if (found && ctx.runs())
+      for (size_t i = 0; i < labels.size(); ++i) {
+        const float* row = logits.value().data<float>() + i * labels.size();
+        *found += std::max_element(row, row + labels.size()) - row == labels[i];
+      }
+    return ops::cross_entropy(ctx, logits, shared(labels), float(1 / divisor));
+  }
+
+  const TrainConfig& config_;
+  const BertModel& model_;
+  const TrainData& data_;
+  double divisor_ = 1;
+};
+
 }  // namespace
+
+std::unique_ptr<Objective> make_paired_texts(const TrainConfig& config, const TrainableModel& trained,
+                                             const TrainData& data) {
+  return std::make_unique<PairedTexts>(config, trained, data);
+}
 
 std::unique_ptr<Objective> make_masked_lm(const TrainConfig& config, const TrainableModel& trained,
                                           const TrainData& data) {
