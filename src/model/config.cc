@@ -20,7 +20,10 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
   config.rope_theta = keys.get_or<float>("rope_theta", 10000);
   const char* key = keys.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
   if (!keys.has(key)) return;
-  const Keys rope = keys.object(key);
+  Keys rope = keys.object(key);
+  if (rope.has("sliding_attention"))
+    config.rope_local_base_freq = rope.object("sliding_attention").get_or<float>("rope_theta", 10000);
+  if (rope.has("full_attention")) rope = rope.object("full_attention");
   config.rope_theta = rope.get_or<float>("rope_theta", config.rope_theta);
   config.partial_rotary_factor = rope.get_or<float>("partial_rotary_factor", 1);
   const auto type = rope.get_or<std::string>("rope_type", rope.get_or<std::string>("type", "default"));
@@ -40,15 +43,20 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
 // Which layers see a window of keys only: transformers 5 lists the layers' types, older files name a layer from which on they do.
 void read_windows(const Keys& keys, ModelConfig& config) {
   if (config.model_type == "llama" ||
-      !keys.get_or<bool>("use_sliding_window", config.model_type == "mistral" || config.model_type == "phi3"))
+      !keys.get_or<bool>("use_sliding_window", config.model_type == "mistral" || config.model_type == "phi3" ||
+                                                   config.model_type == "gemma3_text"))
     return;
   config.sliding_window = keys.get_or<int64_t>("sliding_window", 0);
   if (config.sliding_window == 0) return;
   const auto types = keys.get_or<std::vector<std::string>>("layer_types", {});
   const int64_t first = keys.get_or<int64_t>("max_window_layers", 0);
+  const int64_t pattern = std::max<int64_t>(1, keys.get_or<int64_t>("sliding_window_pattern", 6));
+  const bool gemma3 = config.model_type == "gemma3_text";
   config.sliding_layers.clear();
   for (int64_t i = 0; i < std::min(config.num_hidden_layers, kMostLayers); ++i)
-    config.sliding_layers.push_back(size_t(i) < types.size() ? types[size_t(i)] == "sliding_attention" : i >= first);
+    config.sliding_layers.push_back(size_t(i) < types.size() ? types[size_t(i)] == "sliding_attention"
+                                    : gemma3                 ? (i + 1) % pattern != 0
+                                                             : i >= first);
 }
 
 // SmolLM3: every fourth layer sees no positions. no_rope_layers has a 1 where a layer does see them.
@@ -58,6 +66,21 @@ void read_unrotated(const Keys& keys, ModelConfig& config) {
   const int64_t interval = std::max<int64_t>(1, keys.get_or<int64_t>("no_rope_layer_interval", 4));
   for (int64_t i = 0; i < std::min(config.num_hidden_layers, kMostLayers); ++i)
     config.unrotated_layers.push_back(size_t(i) < rotated.size() ? rotated[size_t(i)] == 0 : (i + 1) % interval == 0);
+}
+
+// What Gemma 3 has beside Llama's keys. Soft caps are Gemma 2's.
+void read_gemma3(const Keys& keys, ModelConfig& c, const std::string& where) {
+  c.hidden_act = keys.get_or<std::string>("hidden_activation", "gelu_pytorch_tanh");
+  if (c.hidden_act != "gelu_pytorch_tanh")
+    throw Error(where + ": hidden_activation is not gelu_pytorch_tanh", "this model cannot be loaded");
+  for (const char* cap : {"attn_logit_softcapping", "final_logit_softcapping"})
+    if (keys.has(cap)) throw Error(where + ": " + cap + " is not known here", "this model cannot be loaded");
+  if (keys.get_or<bool>("use_bidirectional_attention", false))
+    throw Error(where + ": attention to later tokens is not known here", "this model cannot be loaded");
+  c.query_pre_attn_scalar = keys.get_or<float>("query_pre_attn_scalar", 256);
+  c.rope_local_base_freq = keys.get_or<float>("rope_local_base_freq", 10000);
+  if (!(c.query_pre_attn_scalar > 0) || !(c.rope_local_base_freq > 0))
+    throw Error(where + ": query_pre_attn_scalar or rope_local_base_freq is not above 0", "256 and 10000 are usual");
 }
 
 // The keys of GPT-2, of before there were common ones.
@@ -101,7 +124,9 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
     config.validate(where);
     return config;
   }
-  if (keys.get_or<std::string>("hidden_act", "silu") != "silu")
+  if (config.model_type == "gemma3_text")
+    read_gemma3(keys, config, where);
+  else if (keys.get_or<std::string>("hidden_act", "silu") != "silu")
     throw Error(where + ": hidden_act is not silu", "this model cannot be loaded");
   config.vocab_size = keys.get<int64_t>("vocab_size");
   config.hidden_size = keys.get<int64_t>("hidden_size");
@@ -113,12 +138,12 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
       "head_dim", config.num_attention_heads > 0 ? config.hidden_size / config.num_attention_heads : 0);
   config.max_position_embeddings = keys.get_or<int64_t>("max_position_embeddings", 2048);
   config.rms_norm_eps = keys.get_or<float>("rms_norm_eps", 1e-6f);
-  const bool qwen2 = config.model_type == "qwen2";
+  const bool qwen2 = config.model_type == "qwen2", gemma3 = config.model_type == "gemma3_text";
   config.attention_bias = qwen2 || keys.get_or<bool>("attention_bias", false);
   config.attention_out_bias = !qwen2 && config.attention_bias;
-  config.query_key_norms = config.model_type == "qwen3";
+  config.query_key_norms = config.model_type == "qwen3" || gemma3;
   config.mlp_bias = keys.get_or<bool>("mlp_bias", false);
-  config.tie_word_embeddings = keys.get_or<bool>("tie_word_embeddings", false);
+  config.tie_word_embeddings = keys.get_or<bool>("tie_word_embeddings", gemma3);
   config.bos_token_id = token_id(keys, "bos_token_id");
   config.eos_token_id = token_id(keys, "eos_token_id");
   config.attention_dropout = keys.get_or<float>("attention_dropout", 0);
@@ -184,6 +209,7 @@ int64_t ModelConfig::parameter_count() const {
   int64_t layer = hidden_size * (2 * q + 2 * kv) + 3 * hidden_size * intermediate_size + 2 * hidden_size;
   if (attention_bias) layer += q + 2 * kv;
   if (query_key_norms) layer += 2 * head_dim;
+  if (model_type == "gemma3_text") layer += 2 * hidden_size;  // norms behind the blocks
   if (attention_out_bias) layer += hidden_size;
   if (mlp_bias) layer += 2 * intermediate_size + hidden_size;
   return num_hidden_layers * layer + hidden_size + vocab_size * hidden_size * (tie_word_embeddings ? 1 : 2);

@@ -47,6 +47,8 @@ struct ModelConfig {
   float rms_norm_eps = 1e-6f, layer_norm_eps = 1e-5f, rope_theta = 10000;
   float partial_rotary_factor = 1;  // the share of a head that is rotated
   std::string hidden_act = "silu";
+  float query_pre_attn_scalar = 0;     // Gemma: scores are divided by its root; 0: by the root of head_dim
+  float rope_local_base_freq = 10000;  // Gemma 3: rope_theta of the sliding layers
   RopeScaling rope_scaling;
   bool attention_bias = false;  // on q, k, v; o_proj has one only where attention_out_bias says so
   bool attention_out_bias = false;

@@ -14,8 +14,8 @@ namespace sedum {
 // Reads keys of an object; a wrong type becomes an Error with file and key. null counts as absent, as in transformers.
 class Keys {
  public:
-  Keys(const nlohmann::json& object, std::string where) : object_(object), where_(std::move(where)) {}
-  bool has(const char* key) const { return object_.contains(key) && !object_[key].is_null(); }
+  Keys(const nlohmann::json& object, std::string where) : object_(&object), where_(std::move(where)) {}
+  bool has(const char* key) const { return object_->contains(key) && !(*object_)[key].is_null(); }
 
   template <class T>
   T get(const char* key) const {
@@ -29,22 +29,22 @@ class Keys {
   }
 
   Keys object(const char* key) const {
-    if (!object_[key].is_object()) throw Error(where_ + ": \"" + key + "\" is not an object");
-    return {object_[key], where_ + ": " + key};
+    if (!(*object_)[key].is_object()) throw Error(where_ + ": \"" + key + "\" is not an object");
+    return {(*object_)[key], where_ + ": " + key};
   }
-  const nlohmann::json& raw() const { return object_; }
+  const nlohmann::json& raw() const { return *object_; }
 
  private:
   template <class T>
   T value(const char* key) const {
     try {
-      return object_[key].get<T>();
+      return (*object_)[key].get<T>();
     } catch (const nlohmann::json::exception&) {
       throw Error(where_ + ": the key \"" + std::string(key) +
-                  "\" has the wrong type: " + object_[key].dump().substr(0, 80));
+                  "\" has the wrong type: " + (*object_)[key].dump().substr(0, 80));
     }
   }
-  const nlohmann::json& object_;
+  const nlohmann::json* object_;
   std::string where_;
 };
 

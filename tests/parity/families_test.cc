@@ -148,6 +148,7 @@ TEST_P(Family, GgufThereAndBack) {
   const ScratchFolder scratch;
   fs::copy(folder(), scratch.path() / "folder", fs::copy_options::recursive);
   json config = golden_json(std::string("families/") + GetParam() + "/config.json");
+  if (config["model_type"] == "gemma3_text") config["query_pre_attn_scalar"] = config["head_dim"];
   if (config["model_type"] == "qwen3") config["use_sliding_window"] = false;
   write_file(scratch.path() / "folder/config.json", config.dump());
   const std::vector<float> before = logits_at(scratch.path() / "folder");
@@ -159,7 +160,7 @@ TEST_P(Family, GgufThereAndBack) {
   EXPECT_EQ(logits_at(scratch.path() / "again"), before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, Family, testing::Values("mistral", "qwen3", "smollm3", "phi3", "gpt2"),
+INSTANTIATE_TEST_SUITE_P(Tiny, Family, testing::Values("mistral", "qwen3", "smollm3", "phi3", "gpt2", "gemma3"),
                          [](const auto& each) { return each.param; });
 
 // A copy of a model's folder with one key changed computes something else: the key is read.
@@ -173,6 +174,10 @@ TEST(Families, EveryKeyMatters) {
       {"phi3", "/rope_parameters/partial_rotary_factor", 1.0},
       {"gpt2", "/activation_function", "relu"},
       {"gpt2", "/layer_norm_epsilon", 1e-2},
+      {"gemma3", "/query_pre_attn_scalar", 24},
+      {"gemma3", "/layer_types/5", "sliding_attention"},
+      {"gemma3", "/rope_parameters/sliding_attention/rope_theta", 100.0},
+      {"gemma3", "/rope_parameters/full_attention/factor", 1.0},
       {"smollm3", "/no_rope_layers/1", 0},
       {"smollm3", "/no_rope_layers/3", 1},
   };

@@ -69,7 +69,7 @@ TEST_P(Paged, ChunksAndDecodingGiveTheWholeForward) {
 
 INSTANTIATE_TEST_SUITE_P(Models, Paged, testing::Values("models/llama", "models/llama_scaled", "models/qwen2", "families/mistral",
                                          "families/qwen3", "families/smollm3",
-                                         "families/phi3"),
+                                         "families/phi3", "families/gemma3"),
                          [](const auto& each) { return fs::path(each.param).filename().string(); });
 
 // Greedy, by whole forwards over everything so far.

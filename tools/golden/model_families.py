@@ -71,6 +71,15 @@ CONFIGS = {
         rope_parameters=rope(10000.0, partial_rotary_factor=0.75),
         tie_word_embeddings=False,
     ),
+    "gemma3": lambda: transformers.Gemma3TextConfig(
+        **sizes(24, 32, 4, 2, 8, layers=6),
+        query_pre_attn_scalar=12,
+        sliding_window=9,
+        rope_parameters={
+            "full_attention": rope(100000.0, rope_type="linear", factor=4.0),
+            "sliding_attention": rope(10000.0),
+        },
+    ),
     "gpt2": lambda: transformers.GPT2Config(
         vocab_size=320, n_embd=32, n_layer=3, n_head=4, n_positions=64, n_inner=80, bos_token_id=0, eos_token_id=1
     ),

@@ -21,6 +21,15 @@ bool interleaved_in_gguf(const std::string& hf_name) {
          hf_name.find(".self_attn.k_proj.") != std::string::npos;
 }
 
+// w of a norm's stored 1 + w.
+Tensor lowered(const Tensor& stored) {
+  auto buffer = std::make_shared<Buffer>(size_t(stored.count()) * sizeof(float));
+  float* const values = buffer->as<float>();
+  decode(stored.dtype(), stored.raw(), values, stored.count());
+  for (int64_t i = 0; i < stored.count(); ++i) values[i] -= 1;
+  return Tensor::external(DType::kF32, stored.shape(), values, std::move(buffer));
+}
+
 Tensor reorder_rows(const Tensor& stored, int64_t head_dim) {
   const bool vector = stored.shape().rank() == 1;
   const int64_t rows = stored.size(0);
@@ -73,6 +82,10 @@ std::string Checkpoint::stored_name(const std::string& hf_name) const {
   return hf_name;
 }
 
+bool Checkpoint::raised_in_gguf(const std::string& hf_name) const {
+  return config_.model_type == "gemma3_text" && hf_name.ends_with("norm.weight");
+}
+
 bool Checkpoint::turned_in_folder(const std::string& hf_name) const {
   return config_.model_type == "gpt2" && hf_name.find(".c_") != std::string::npos && hf_name.ends_with(".weight");
 }
@@ -91,6 +104,7 @@ Tensor Checkpoint::tensor(const std::string& hf_name) const {
                   " rows, no multiple of the head's " + std::to_string(config_.head_dim));
     return reorder_rows(t, config_.head_dim);
   }
+  if (gguf_ && raised_in_gguf(hf_name)) return lowered(t);
   if (!gguf_ && turned_in_folder(hf_name)) return turned(t);
   return t;
 }

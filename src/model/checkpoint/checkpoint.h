@@ -42,6 +42,8 @@ class Checkpoint {
   std::string stored_name(const std::string& hf_name) const;
   // Whether a folder keeps the matrix as (in, out): those of GPT-2's layers.
   bool turned_in_folder(const std::string& hf_name) const;
+  // Whether GGUF keeps the norm as 1 + w: those of Gemma.
+  bool raised_in_gguf(const std::string& hf_name) const;
   // All tensors that the architecture has, by Hugging Face name.
   std::vector<std::string> tensor_names() const;
 

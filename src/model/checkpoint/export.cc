@@ -95,6 +95,11 @@ std::vector<float> transposed(const std::vector<float>& values, int64_t rows, in
   return other;
 }
 
+std::vector<float> raised_by(std::vector<float> values, float raised) {
+  for (float& v : values) v += raised;
+  return values;
+}
+
 bool is_query_or_key(const std::string& name) {
   return name.find(".q_proj.") != std::string::npos || name.find(".k_proj.") != std::string::npos;
 }
@@ -102,6 +107,13 @@ bool is_query_or_key(const std::string& name) {
 // GGUF has no keys for which layers see a window or no positions: their order must be the architecture's own.
 void check_layers(const Checkpoint& like) {
   const ModelConfig& c = like.config();
+  if (c.model_type == "gemma3_text") {
+    bool own = c.query_pre_attn_scalar == float(c.head_dim) && c.rope_local_base_freq == 10000;
+    for (int64_t i = 0; i < c.num_hidden_layers; ++i) own = own && (c.window_of(i) > 0) == ((i + 1) % 6 != 0);
+    if (own) return;
+    throw Error(like.path().string() + ": GGUF cannot say its windows, its sliding layers' rope_theta or its scale",
+                "keep it as a folder");
+  }
   for (int64_t i = 0; i < c.num_hidden_layers; ++i)
     if ((c.sliding_window > 0 && c.window_of(i) == 0) ||
         (c.model_type == "smollm3" && c.rotates(i) == ((i + 1) % 4 == 0)))
@@ -205,10 +217,12 @@ void write_gguf(const fs::path& path, const Checkpoint& like, const GgufMixture&
     const bool interleave =
         family_of(like.config().model_type, like.path().string()).interleaved && is_query_or_key(name);
     const int64_t head_dim = like.config().head_dim;
+    const float raised = like.raised_in_gguf(name) ? 1 : 0;
     out.add(stored, t, sizes(shape),
-            [&progress, &pool, &importance, read, name, stored, shape, t, interleave, head_dim](const ByteSink& sink) {
+            [&progress, &pool, &importance, read, name, stored, shape, t, interleave, head_dim,
+             raised](const ByteSink& sink) {
               encode_rows(
-                  pool, read(name), shape, t,
+                  pool, raised_by(read(name), raised), shape, t,
                   [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; },
                   importance ? importance(stored) : nullptr, sink);
               progress.advance(1);

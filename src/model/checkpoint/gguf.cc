@@ -23,7 +23,12 @@ void read_llama3_terms(const GgufFile& file, const std::string& at, RopeScaling&
 
 // What differs from layer to layer. llama.cpp's files of Mistral say "llama" and name no window; ours do.
 void read_layers(const GgufFile& file, const std::string& at, ModelConfig& c) {
-  c.query_key_norms = c.model_type == "qwen3";
+  c.query_key_norms = c.model_type == "qwen3" || c.model_type == "gemma3_text";
+  if (c.model_type == "gemma3_text") {  // what llama.cpp takes for granted
+    c.hidden_act = "gelu_pytorch_tanh", c.query_pre_attn_scalar = float(c.head_dim);
+    for (int64_t i = 0; i < std::min<int64_t>(c.num_hidden_layers, 4096); ++i)
+      c.sliding_layers.push_back((i + 1) % 6 != 0);
+  }
   c.sliding_window = file.get_or<int64_t>(at + "attention.sliding_window", 0);
   if (c.model_type == "llama" && c.sliding_window > 0) c.model_type = "mistral";
   if (c.model_type == "smollm3")  // every fourth sees no positions; GGUF has no key for it

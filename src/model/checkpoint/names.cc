@@ -27,6 +27,20 @@ std::vector<Part> layer_parts(const ModelConfig& c) {
     return {{"input_layernorm", "attn_norm"},    {"self_attn.qkv_proj", "attn_qkv"},
             {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
             {"mlp.gate_up_proj", "ffn_up"},      {"mlp.down_proj", "ffn_down"}};
+  if (c.model_type == "gemma3_text")
+    return {{"input_layernorm", "attn_norm"},
+            {"self_attn.q_proj", "attn_q", c.attention_bias},
+            {"self_attn.k_proj", "attn_k", c.attention_bias},
+            {"self_attn.v_proj", "attn_v", c.attention_bias},
+            {"self_attn.o_proj", "attn_output", c.attention_out_bias},
+            {"self_attn.q_norm", "attn_q_norm"},
+            {"self_attn.k_norm", "attn_k_norm"},
+            {"post_attention_layernorm", "post_attention_norm"},
+            {"pre_feedforward_layernorm", "ffn_norm"},
+            {"mlp.gate_proj", "ffn_gate"},
+            {"mlp.up_proj", "ffn_up"},
+            {"mlp.down_proj", "ffn_down"},
+            {"post_feedforward_layernorm", "post_ffw_norm"}};
   std::vector<Part> parts{{"input_layernorm", "attn_norm"},
                           {"self_attn.q_proj", "attn_q", c.attention_bias},
                           {"self_attn.k_proj", "attn_k", c.attention_bias},
