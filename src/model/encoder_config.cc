@@ -16,9 +16,11 @@ std::string architecture_of(const Keys& keys) {
   return all.empty() ? "" : all[0];
 }
 
-void read_labels(const Keys& keys, EncoderConfig& encoder) {
+void read_labels(const Keys& keys, EncoderConfig& encoder, const std::string& where) {
   if (keys.has("id2label")) encoder.num_labels = int64_t(keys.raw()["id2label"].size());
   encoder.num_labels = keys.get_or<int64_t>("num_labels", encoder.num_labels);
+  if (encoder.num_labels < 1 || encoder.num_labels > 1 << 20)
+    throw Error(where + ": num_labels is " + std::to_string(encoder.num_labels), "the file is damaged");
 }
 
 void read_bert(const Keys& keys, ModelConfig& c, const std::string& where) {
@@ -39,7 +41,7 @@ void read_bert(const Keys& keys, ModelConfig& c, const std::string& where) {
   e.pad_token_id = token_id(keys, "pad_token_id");
   if (keys.get_or<std::string>("position_embedding_type", "absolute") != "absolute")
     throw Error(where + ": position_embedding_type is not absolute", "this model cannot be loaded");
-  if (c.model_type == "roberta") e.position_offset = (e.pad_token_id < 0 ? 1 : e.pad_token_id) + 1;
+  if (c.model_type == "roberta") e.position_offset = (e.pad_token_id < 0 ? 1 : int64_t{e.pad_token_id}) + 1;
   if (c.max_position_embeddings <= e.position_offset || e.type_vocab_size < 1 || e.type_vocab_size > 1 << 20)
     throw Error(where + ": max_position_embeddings or type_vocab_size is out of range", "the file is damaged");
   const std::string architecture = architecture_of(keys);
@@ -50,7 +52,7 @@ void read_bert(const Keys& keys, ModelConfig& c, const std::string& where) {
            : architecture.ends_with("ForTokenClassification")    ? Head::kToken
                                                                  : Head::kNone;
   e.prefix = e.head == Head::kNone ? "" : c.model_type + ".";
-  read_labels(keys, e);
+  read_labels(keys, e, where);
 }
 
 void read_t5(const Keys& keys, ModelConfig& c, const std::string& where) {
