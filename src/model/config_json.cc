@@ -63,13 +63,15 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c) {
                            {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
   if (c.partial_rotary_factor != 1) out["partial_rotary_factor"] = c.partial_rotary_factor;
   if (c.model_type == "gemma3_text") {
-    out["hidden_activation"] = c.hidden_act, out["query_pre_attn_scalar"] = c.query_pre_attn_scalar;
+    out["hidden_activation"] = c.hidden_act,
+    out["query_pre_attn_scalar"] = int64_t(c.query_pre_attn_scalar);  // transformers wants a whole number
     out["rope_local_base_freq"] = c.rope_local_base_freq;
   } else {
     out["hidden_act"] = "silu";
   }
-  if (c.model_type == "phi3")
-    out["original_max_position_embeddings"] = c.max_position_embeddings, out["pad_token_id"] = nullptr;
+  if (c.model_type == "phi3") out["original_max_position_embeddings"] = c.max_position_embeddings;
+  // Their default is an id that a smaller vocabulary has not.
+  if (c.model_type == "phi3" || c.model_type == "smollm3") out["pad_token_id"] = nullptr;
   if (c.model_type != "qwen2") out["attention_bias"] = c.attention_bias, out["mlp_bias"] = c.mlp_bias;
   write_layers(c, out);
   out["attention_dropout"] = c.attention_dropout;

@@ -19,9 +19,18 @@ const std::set<std::string> kHarmless{
     "auto_mapping", "base_model_name_or_path", "revision",          "task_type",          "inference_mode", "peft_type",
     "peft_version", "init_lora_weights",       "qalora_group_size", "ensure_weight_tying"};
 // Keys that are read below.
-const std::set<std::string> kRead{
-    "r",    "lora_alpha",   "lora_dropout",    "target_modules", "use_rslora",     "use_dora",
-    "bias", "rank_pattern", "modules_to_save", "alpha_pattern",  "exclude_modules"};
+const std::set<std::string> kRead{"r",
+                                  "lora_alpha",
+                                  "lora_dropout",
+                                  "target_modules",
+                                  "use_rslora",
+                                  "use_dora",
+                                  "bias",
+                                  "rank_pattern",
+                                  "modules_to_save",
+                                  "alpha_pattern",
+                                  "exclude_modules",
+                                  "fan_in_fan_out"};  // how GPT-2 keeps the base: A and B are the same
 // Features that change the result: allowed only at the value that switches them off.
 bool switched_off(const json& value) {
   return value.is_null() || (value.is_boolean() && !value.get<bool>()) ||
@@ -29,9 +38,9 @@ bool switched_off(const json& value) {
          (value.is_string() && (value == "none" || value == ""));
 }
 const std::set<std::string> kMustBeOff{
-    "fan_in_fan_out", "layers_to_transform",     "layers_pattern", "lora_bias",    "target_parameters",
-    "use_qalora",     "trainable_token_indices", "arrow_config",   "use_bdlora",   "alora_invocation_tokens",
-    "velora_config",  "layer_replication",       "kasa_config",    "corda_config", "monteclora_config"};
+    "layers_to_transform",     "layers_pattern", "lora_bias",    "target_parameters",       "use_qalora",
+    "trainable_token_indices", "arrow_config",   "use_bdlora",   "alora_invocation_tokens", "velora_config",
+    "layer_replication",       "kasa_config",    "corda_config", "monteclora_config"};
 
 template <class T>
 T field(const json& document, const char* key, const std::string& where) {
