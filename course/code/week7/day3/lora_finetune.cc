@@ -119,7 +119,7 @@ int main(int argc, char** argv) {
   lesson.section("四、不认识的字段");
   const auto outcome = [&](const std::string& key, const nlohmann::json& value) -> std::pair<std::string, std::string> {
     auto changed = nlohmann::ordered_json::parse(read_file(golden / "lora_end/adapter_config.json"));
-    if (!(lesson.broken("silent") && key == "fan_in_fan_out")) changed[key] = value;
+    if (!(lesson.broken("silent") && key == "lora_bias")) changed[key] = value;
     fs::create_directories(folder / "changed");
     write_file(folder / "changed/adapter_config.json", changed.dump());
     std::vector<std::string> unknown;
@@ -135,7 +135,7 @@ int main(int argc, char** argv) {
   double refused = 0, listed = 0, accepted = 0;
   const std::vector<std::pair<std::string, nlohmann::json>> fields = {
       {"peft_version", "9.9.9"},        {"inference_mode", false}, {"brand_new_option", 3},
-      {"corda_config", nullptr},        {"fan_in_fan_out", true},  {"layers_to_transform", {0}},
+      {"corda_config", nullptr},        {"lora_bias", true},       {"layers_to_transform", {0}},
       {"trainable_token_indices", {5}}, {"peft_type", "IA3"}};
   for (const auto& [key, value] : fields) {
     const auto [what, said] = outcome(key, value);
