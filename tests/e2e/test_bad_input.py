@@ -51,14 +51,14 @@ class Models(SedumTest):
     def test_unknown_architecture(self):
         path = self.folder / "a.gguf"
         path.write_bytes(patched(GGUF, struct.pack("<Q", 5) + b"llama", struct.pack("<Q", 5) + b"mamba"))
-        self.refused(path, path, "mamba", "llama and qwen2")
+        self.refused(path, path, "mamba", "llama, mistral, qwen2")
 
     def test_unknown_architecture_of_a_folder(self):
         folder = self.folder / "model"
         shutil.copytree(TINY, folder)
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps({**config, "model_type": "mamba"}))
-        self.refused(folder, "config.json", "mamba", "llama and qwen2")
+        self.refused(folder, "config.json", "mamba", "llama, mistral, qwen2")
 
     def test_unknown_tensor_type(self):
         # A tensor's entry: name, number of sizes, sizes, type, offset.
