@@ -26,6 +26,7 @@ function(sedum_room name)
   if(SEDUM_TESTS AND tests)
     add_executable(${name}_test ${tests})
     target_compile_definitions(${name}_test PRIVATE SEDUM_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    target_compile_options(${name}_test PRIVATE ${SEDUM_TEST_OPTIONS})
     target_link_libraries(${name}_test PRIVATE sedum_${name} GTest::gmock GTest::gtest_main)
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}: DISCOVERY_MODE PRE_TEST
                          PROPERTIES LABELS unit TIMEOUT 300)
