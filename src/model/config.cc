@@ -44,19 +44,37 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
 void read_windows(const Keys& keys, ModelConfig& config) {
   if (config.model_type == "llama" ||
       !keys.get_or<bool>("use_sliding_window", config.model_type == "mistral" || config.model_type == "phi3" ||
-                                                   config.model_type == "gemma3_text"))
+                                                   config.model_type == "mixtral" || is_gemma(config.model_type)))
     return;
   config.sliding_window = keys.get_or<int64_t>("sliding_window", 0);
   if (config.sliding_window == 0) return;
   const auto types = keys.get_or<std::vector<std::string>>("layer_types", {});
   const int64_t first = keys.get_or<int64_t>("max_window_layers", 0);
   const int64_t pattern = std::max<int64_t>(1, keys.get_or<int64_t>("sliding_window_pattern", 6));
-  const bool gemma3 = config.model_type == "gemma3_text";
   config.sliding_layers.clear();
   for (int64_t i = 0; i < std::min(config.num_hidden_layers, kMostLayers); ++i)
-    config.sliding_layers.push_back(size_t(i) < types.size() ? types[size_t(i)] == "sliding_attention"
-                                    : gemma3                 ? (i + 1) % pattern != 0
-                                                             : i >= first);
+    config.sliding_layers.push_back(size_t(i) < types.size()       ? types[size_t(i)] == "sliding_attention"
+                                    : is_gemma(config.model_type) ? slides_in_gemma(config.model_type, i, pattern)
+                                                                   : i >= first);
+}
+
+// Mixtral and Qwen3-MoE: their experts, and in Qwen3-MoE the layers that have none.
+void read_experts(const Keys& keys, ModelConfig& c, const std::string& where) {
+  if (!is_mixture(c.model_type)) return;
+  const bool mixtral = c.model_type == "mixtral";
+  c.num_experts = keys.get<int64_t>(mixtral ? "num_local_experts" : "num_experts");
+  c.num_experts_per_tok = keys.get_or<int64_t>("num_experts_per_tok", mixtral ? 2 : 8);
+  c.moe_intermediate_size = mixtral ? c.intermediate_size : keys.get<int64_t>("moe_intermediate_size");
+  c.norm_topk_prob = mixtral || keys.get_or<bool>("norm_topk_prob", false);
+  c.router_aux_loss_coef = keys.get_or<float>("router_aux_loss_coef", 0.001f);
+  c.output_router_logits = keys.get_or<bool>("output_router_logits", false);
+  if (keys.get_or<float>("router_jitter_noise", 0) > 0)
+    throw Error(where + ": router_jitter_noise is not known here", "set it to 0: it is noise while training");
+  if (mixtral) return;
+  const auto dense = keys.get_or<std::vector<int64_t>>("mlp_only_layers", {});
+  const int64_t step = std::max<int64_t>(1, keys.get_or<int64_t>("decoder_sparse_step", 1));
+  for (int64_t i = 0; i < std::min(c.num_hidden_layers, kMostLayers); ++i)
+    c.dense_layers.push_back((i + 1) % step != 0 || std::find(dense.begin(), dense.end(), i) != dense.end());
 }
 
 // SmolLM3: every fourth layer sees no positions. no_rope_layers has a 1 where a layer does see them.
@@ -68,17 +86,23 @@ void read_unrotated(const Keys& keys, ModelConfig& config) {
     config.unrotated_layers.push_back(size_t(i) < rotated.size() ? rotated[size_t(i)] == 0 : (i + 1) % interval == 0);
 }
 
-// What Gemma 3 has beside Llama's keys. Soft caps are Gemma 2's.
-void read_gemma3(const Keys& keys, ModelConfig& c, const std::string& where) {
+// What Gemma 2 and 3 have beside Llama's keys.
+void read_gemma(const Keys& keys, ModelConfig& c, const std::string& where) {
   c.hidden_act = keys.get_or<std::string>("hidden_activation", "gelu_pytorch_tanh");
   if (c.hidden_act != "gelu_pytorch_tanh")
     throw Error(where + ": hidden_activation is not gelu_pytorch_tanh", "this model cannot be loaded");
-  for (const char* cap : {"attn_logit_softcapping", "final_logit_softcapping"})
-    if (keys.has(cap)) throw Error(where + ": " + cap + " is not known here", "this model cannot be loaded");
   if (keys.get_or<bool>("use_bidirectional_attention", false))
     throw Error(where + ": attention to later tokens is not known here", "this model cannot be loaded");
   c.query_pre_attn_scalar = keys.get_or<float>("query_pre_attn_scalar", 256);
   c.rope_local_base_freq = keys.get_or<float>("rope_local_base_freq", 10000);
+  const bool gemma2 = c.model_type == "gemma2";
+  const auto cap = [&](const char* key, float usual) {  // null means none
+    const float value = keys.raw().contains(key) ? keys.get_or<float>(key, 0) : usual;
+    if (!(value >= 0)) throw Error(where + ": " + key + " is below 0", "30 and 50 are usual");
+    return value;
+  };
+  c.attn_logit_softcapping = cap("attn_logit_softcapping", gemma2 ? 50 : 0);
+  c.final_logit_softcapping = cap("final_logit_softcapping", gemma2 ? 30 : 0);
   if (!(c.query_pre_attn_scalar > 0) || !(c.rope_local_base_freq > 0))
     throw Error(where + ": query_pre_attn_scalar or rope_local_base_freq is not above 0", "256 and 10000 are usual");
 }
@@ -124,8 +148,8 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
     config.validate(where);
     return config;
   }
-  if (config.model_type == "gemma3_text")
-    read_gemma3(keys, config, where);
+  if (is_gemma(config.model_type))
+    read_gemma(keys, config, where);
   else if (keys.get_or<std::string>("hidden_act", "silu") != "silu")
     throw Error(where + ": hidden_act is not silu", "this model cannot be loaded");
   config.vocab_size = keys.get<int64_t>("vocab_size");
@@ -138,12 +162,12 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
       "head_dim", config.num_attention_heads > 0 ? config.hidden_size / config.num_attention_heads : 0);
   config.max_position_embeddings = keys.get_or<int64_t>("max_position_embeddings", 2048);
   config.rms_norm_eps = keys.get_or<float>("rms_norm_eps", 1e-6f);
-  const bool qwen2 = config.model_type == "qwen2", gemma3 = config.model_type == "gemma3_text";
+  const bool qwen2 = config.model_type == "qwen2";
   config.attention_bias = qwen2 || keys.get_or<bool>("attention_bias", false);
   config.attention_out_bias = !qwen2 && config.attention_bias;
-  config.query_key_norms = config.model_type == "qwen3" || gemma3;
+  config.query_key_norms = config.model_type == "qwen3" || config.model_type == "qwen3_moe" || config.model_type == "gemma3_text";
   config.mlp_bias = keys.get_or<bool>("mlp_bias", false);
-  config.tie_word_embeddings = keys.get_or<bool>("tie_word_embeddings", gemma3);
+  config.tie_word_embeddings = keys.get_or<bool>("tie_word_embeddings", is_gemma(config.model_type));
   config.bos_token_id = token_id(keys, "bos_token_id");
   config.eos_token_id = token_id(keys, "eos_token_id");
   config.attention_dropout = keys.get_or<float>("attention_dropout", 0);
@@ -154,6 +178,7 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   config.partial_rotary_factor = keys.get_or<float>("partial_rotary_factor", config.partial_rotary_factor);
   read_windows(keys, config);
   read_unrotated(keys, config);
+  read_experts(keys, config, where);
   config.validate(where);
   return config;
 }
@@ -184,7 +209,16 @@ void ModelConfig::validate(const std::string& where) const {
                             num_key_value_heads));
   if (sliding_window < 0 || sliding_window > (int64_t{1} << 30))
     throw Error(fmt::format("{}: sliding_window is {}", where, sliding_window), "it counts keys; 4096 is usual");
-  for (const auto* layers : {&sliding_layers, &unrotated_layers})
+  if (is_mixture(model_type)) {
+    in_range("num_experts", num_experts), in_range("num_experts_per_tok", num_experts_per_tok);
+    in_range("moe_intermediate_size", moe_intermediate_size);
+    if (num_experts > 65536 || num_experts_per_tok > num_experts)
+      throw Error(fmt::format("{}: {} of {} experts for a token", where, num_experts_per_tok, num_experts),
+                  "the file is damaged or not a model's");
+    if (!(router_aux_loss_coef >= 0 && router_aux_loss_coef < 1000))
+      throw Error(fmt::format("{}: router_aux_loss_coef is {}", where, router_aux_loss_coef), "0.001 is usual");
+  }
+  for (const auto* layers : {&sliding_layers, &unrotated_layers, &dense_layers})
     if (!layers->empty() && int64_t(layers->size()) != num_hidden_layers)
       throw Error(fmt::format("{}: {} kinds of layers for {} layers", where, layers->size(), num_hidden_layers),
                   "the file is damaged or not a model's");
@@ -199,20 +233,36 @@ void ModelConfig::validate(const std::string& where) const {
                             head_dim));
 }
 
-int64_t ModelConfig::parameter_count() const {
-  if (is_encoder(model_type)) return encoder_parameter_count(*this);
-  const int64_t q = num_attention_heads * head_dim, kv = num_key_value_heads * head_dim;
-  if (model_type == "gpt2") {
-    const int64_t layer = hidden_size * (4 * hidden_size + 2 * intermediate_size + 9) + intermediate_size;
-    return num_hidden_layers * layer + hidden_size * (vocab_size + max_position_embeddings + 2);
+namespace {
+
+// Of a decoder whose sparse layers have, or use, that many experts.
+int64_t decoder_parameters(const ModelConfig& c, int64_t experts) {
+  const int64_t hidden = c.hidden_size, q = c.num_attention_heads * c.head_dim, kv = c.num_key_value_heads * c.head_dim;
+  if (c.model_type == "gpt2") {
+    const int64_t layer = hidden * (4 * hidden + 2 * c.intermediate_size + 9) + c.intermediate_size;
+    return c.num_hidden_layers * layer + hidden * (c.vocab_size + c.max_position_embeddings + 2);
   }
-  int64_t layer = hidden_size * (2 * q + 2 * kv) + 3 * hidden_size * intermediate_size + 2 * hidden_size;
-  if (attention_bias) layer += q + 2 * kv;
-  if (query_key_norms) layer += 2 * head_dim;
-  if (model_type == "gemma3_text") layer += 2 * hidden_size;  // norms behind the blocks
-  if (attention_out_bias) layer += hidden_size;
-  if (mlp_bias) layer += 2 * intermediate_size + hidden_size;
-  return num_hidden_layers * layer + hidden_size + vocab_size * hidden_size * (tie_word_embeddings ? 1 : 2);
+  int64_t layer = hidden * (2 * q + 2 * kv) + 2 * hidden;
+  if (c.attention_bias) layer += q + 2 * kv;
+  if (c.query_key_norms) layer += 2 * c.head_dim;
+  if (is_gemma(c.model_type)) layer += 2 * hidden;  // norms behind the blocks
+  if (c.attention_out_bias) layer += hidden;
+  int64_t dense = 3 * hidden * c.intermediate_size;
+  if (c.mlp_bias) dense += 2 * c.intermediate_size + hidden;
+  const int64_t sparse = c.num_experts * hidden + experts * 3 * hidden * c.moe_intermediate_size;
+  int64_t all = hidden + c.vocab_size * hidden * (c.tie_word_embeddings ? 1 : 2);
+  for (int64_t i = 0; i < c.num_hidden_layers; ++i) all += layer + (c.is_sparse(i) ? sparse : dense);
+  return all;
+}
+
+}  // namespace
+
+int64_t ModelConfig::parameter_count() const {
+  return is_encoder(model_type) ? encoder_parameter_count(*this) : decoder_parameters(*this, num_experts);
+}
+
+int64_t ModelConfig::active_parameter_count() const {
+  return is_encoder(model_type) ? encoder_parameter_count(*this) : decoder_parameters(*this, num_experts_per_tok);
 }
 
 }  // namespace sedum

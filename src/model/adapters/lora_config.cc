@@ -63,7 +63,10 @@ bool LoraConfig::targets(const std::string& name) const {
   if (saves(name) || std::any_of(exclude_modules.begin(), exclude_modules.end(), names)) return false;
   if (!target_pattern.empty()) return matches_whole(target_pattern, name);
   return std::any_of(target_modules.begin(), target_modules.end(),
-                     [&](const std::string& target) { return target == "all-linear" || names(target); });
+                     [&](const std::string& target) {
+                       // Experts are adapted where they are named: PEFT's "all-linear" does not see them as layers.
+                       return target == "all-linear" ? name.find(".experts.") == std::string::npos : names(target);
+                     });
 }
 
 bool LoraConfig::saves(const std::string& name) const {

@@ -23,11 +23,13 @@ void read_llama3_terms(const GgufFile& file, const std::string& at, RopeScaling&
 
 // What differs from layer to layer. llama.cpp's files of Mistral say "llama" and name no window; ours do.
 void read_layers(const GgufFile& file, const std::string& at, ModelConfig& c) {
-  c.query_key_norms = c.model_type == "qwen3" || c.model_type == "gemma3_text";
-  if (c.model_type == "gemma3_text") {  // what llama.cpp takes for granted
-    c.hidden_act = "gelu_pytorch_tanh", c.query_pre_attn_scalar = float(c.head_dim);
+  c.query_key_norms = c.model_type == "qwen3" || c.model_type == "qwen3_moe" || c.model_type == "gemma3_text";
+  if (is_gemma(c.model_type)) {  // what llama.cpp takes for granted
+    c.hidden_act = "gelu_pytorch_tanh", c.query_pre_attn_scalar = gguf_query_scalar(c);
     for (int64_t i = 0; i < std::min<int64_t>(c.num_hidden_layers, 4096); ++i)
-      c.sliding_layers.push_back((i + 1) % 6 != 0);
+      c.sliding_layers.push_back(slides_in_gemma(c.model_type, i));
+    c.attn_logit_softcapping = file.get_or<float>(at + "attn_logit_softcapping", 0);
+    c.final_logit_softcapping = file.get_or<float>(at + "final_logit_softcapping", 0);
   }
   c.sliding_window = file.get_or<int64_t>(at + "attention.sliding_window", 0);
   if (c.model_type == "llama" && c.sliding_window > 0) c.model_type = "mistral";
@@ -36,13 +38,25 @@ void read_layers(const GgufFile& file, const std::string& at, ModelConfig& c) {
       c.unrotated_layers.push_back((i + 1) % 4 == 0);
 }
 
+// llama.cpp calls Mixtral "llama" too. Layers without a router are dense.
+void read_experts(const GgufFile& file, const std::string& at, ModelConfig& c) {
+  c.num_experts = file.get_or<int64_t>(at + "expert_count", 0);
+  if (c.num_experts == 0 && c.model_type != "qwen3_moe") return;
+  if (c.model_type == "llama" || c.model_type == "mistral") c.model_type = "mixtral";
+  if (!is_mixture(c.model_type))
+    throw Error(file.where() + ": a mixture of experts of the architecture " + c.model_type + " is not known here",
+                "Mixtral and Qwen3-MoE can be loaded");
+  c.num_experts_per_tok = file.get<int64_t>(at + "expert_used_count");
+  c.moe_intermediate_size = file.get_or<int64_t>(at + "expert_feed_forward_length", c.intermediate_size);
+  for (int64_t i = 0; c.model_type == "qwen3_moe" && i < std::min<int64_t>(c.num_hidden_layers, 4096); ++i)
+    c.dense_layers.push_back(!file.find("blk." + std::to_string(i) + ".ffn_gate_inp.weight"));
+}
+
 ModelConfig read_config(const GgufFile& file) {
   ModelConfig c;
   const auto architecture = file.get<std::string>("general.architecture");
   c.model_type = family_of_gguf(architecture, file.where()).model_type;
   const std::string at = architecture + ".";
-  if (file.get_or<int64_t>(at + "expert_count", 0) > 0)
-    throw Error(file.where() + ": mixtures of experts are not known here", "dense models can be loaded");
   c.hidden_size = file.get<int64_t>(at + "embedding_length");
   c.intermediate_size = file.get<int64_t>(at + "feed_forward_length");
   c.num_hidden_layers = file.get<int64_t>(at + "block_count");
@@ -81,6 +95,7 @@ ModelConfig read_config(const GgufFile& file) {
     read_llama3_terms(file, at, c.rope_scaling);
   }
   read_layers(file, at, c);
+  read_experts(file, at, c);
   c.vocab_size = file.get("token_embd.weight").shape[0];
   c.attention_bias = file.find("blk.0.attn_q.bias") != nullptr;
   c.attention_out_bias = file.find("blk.0.attn_output.bias") != nullptr;

@@ -34,6 +34,10 @@ struct Batch {
   SequenceState* state = nullptr;  // the past, or null
   bool recompute = false;          // layers keep only their inputs and compute the rest again in the backward pass
 
+  // Where a mixture of experts puts its routers' logits (rows, experts), a layer after the other: for the load-balancing loss. Null: nowhere.
+  // Asked by layers that are computed again, written by hidden_states() alone.
+  std::vector<Variable>* router_logits = nullptr;
+
   float neftune_noise_alpha = 0;  // noise on the embeddings while training (Context::rows)
 
   int64_t rows() const { return int64_t(ids->size()); }
