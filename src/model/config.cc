@@ -1,6 +1,8 @@
 #include "model/config.h"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -16,6 +18,22 @@ using nlohmann::json;
 
 constexpr int64_t kMostLayers = 4096;  // of any published model some hundred
 
+// The terms of YaRN (Peng et al. 2023) and LongRoPE (Ding et al. 2024), with transformers' defaults.
+void read_stretched(const Keys& rope, RopeScaling& s) {
+  s.beta_fast = rope.get_or<float>("beta_fast", 32), s.beta_slow = rope.get_or<float>("beta_slow", 1);
+  s.truncate = rope.get_or<bool>("truncate", true);
+  if (s.type == RopeScaling::Type::kLongRope) {
+    s.short_factor = rope.get<std::vector<float>>("short_factor");
+    s.long_factor = rope.get<std::vector<float>>("long_factor");
+    s.attention_factor = rope.get_or<float>("attention_factor", longrope_attention_factor(s));
+    return;
+  }
+  const float m = rope.get_or<float>("mscale", 0), all = rope.get_or<float>("mscale_all_dim", 0);
+  const float own = m > 0 && all > 0 ? yarn_attention_factor(s.factor, m) / yarn_attention_factor(s.factor, all)
+                                     : yarn_attention_factor(s.factor, 1);
+  s.attention_factor = rope.get_or<float>("attention_factor", own);
+}
+
 void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) {
   config.rope_theta = keys.get_or<float>("rope_theta", 10000);
   const char* key = keys.has("rope_parameters") ? "rope_parameters" : "rope_scaling";
@@ -29,15 +47,27 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
   const auto type = rope.get_or<std::string>("rope_type", rope.get_or<std::string>("type", "default"));
   RopeScaling& scaling = config.rope_scaling;
   if (type == "default") return;
-  if (type != "linear" && type != "llama3")
+  using Type = RopeScaling::Type;
+  const std::map<std::string, Type> known{{"linear", Type::kLinear},
+                                          {"llama3", Type::kLlama3},
+                                          {"yarn", config.model_type == "phi3" ? Type::kLongRope : Type::kYarn},
+                                          {"longrope", Type::kLongRope},
+                                          {"su", Type::kLongRope}};  // Phi-3's first files have other words for it
+  const auto found = known.find(type);
+  if (found == known.end())
     throw Error(where + ": rotary embedding scaled by \"" + type + "\" is not known here",
-                "models with linear or llama3 scaling can be loaded");
-  scaling.type = type == "linear" ? RopeScaling::Type::kLinear : RopeScaling::Type::kLlama3;
-  scaling.factor = rope.get<float>("factor");
+                "models with linear, llama3, yarn or longrope scaling can be loaded");
+  scaling.type = found->second;
+  scaling.original_max_position_embeddings = rope.get_or<int64_t>(
+      "original_max_position_embeddings",
+      keys.get_or<int64_t>("original_max_position_embeddings", config.max_position_embeddings));
+  const bool stretched = scaling.type == Type::kYarn || scaling.type == Type::kLongRope;
+  scaling.factor = stretched ? rope.get_or<float>("factor", float(config.max_position_embeddings) /
+                                                                float(scaling.original_max_position_embeddings))
+                             : rope.get<float>("factor");
   scaling.low_freq_factor = rope.get_or<float>("low_freq_factor", 1);
   scaling.high_freq_factor = rope.get_or<float>("high_freq_factor", 4);
-  scaling.original_max_position_embeddings =
-      rope.get_or<int64_t>("original_max_position_embeddings", config.max_position_embeddings);
+  if (stretched) read_stretched(rope, scaling);
 }
 
 // Which layers see a window of keys only: transformers 5 lists the layers' types, older files name a layer from which on they do.
@@ -49,7 +79,8 @@ void read_windows(const Keys& keys, ModelConfig& config) {
   config.sliding_window = keys.get_or<int64_t>("sliding_window", 0);
   if (config.sliding_window == 0) return;
   const auto types = keys.get_or<std::vector<std::string>>("layer_types", {});
-  const int64_t first = keys.get_or<int64_t>("max_window_layers", 0);
+  const bool all = config.model_type == "qwen3_moe";
+  const int64_t first = all ? 0 : keys.get_or<int64_t>("max_window_layers", 0);
   const int64_t pattern = std::max<int64_t>(1, keys.get_or<int64_t>("sliding_window_pattern", 6));
   config.sliding_layers.clear();
   for (int64_t i = 0; i < std::min(config.num_hidden_layers, kMostLayers); ++i)
@@ -62,7 +93,8 @@ void read_windows(const Keys& keys, ModelConfig& config) {
 void read_experts(const Keys& keys, ModelConfig& c, const std::string& where) {
   if (!is_mixture(c.model_type)) return;
   const bool mixtral = c.model_type == "mixtral";
-  c.num_experts = keys.get<int64_t>(mixtral ? "num_local_experts" : "num_experts");
+  // transformers 5 has one name for both families.
+  c.num_experts = keys.get<int64_t>(keys.has("num_local_experts") ? "num_local_experts" : "num_experts");
   c.num_experts_per_tok = keys.get_or<int64_t>("num_experts_per_tok", mixtral ? 2 : 8);
   c.moe_intermediate_size = mixtral ? c.intermediate_size : keys.get<int64_t>("moe_intermediate_size");
   c.norm_topk_prob = mixtral || keys.get_or<bool>("norm_topk_prob", false);
@@ -101,7 +133,7 @@ void read_gemma(const Keys& keys, ModelConfig& c, const std::string& where) {
     if (!(value >= 0)) throw Error(where + ": " + key + " is below 0", "30 and 50 are usual");
     return value;
   };
-  c.attn_logit_softcapping = cap("attn_logit_softcapping", gemma2 ? 50 : 0);
+  if (gemma2) c.attn_logit_softcapping = cap("attn_logit_softcapping", 50);  // Gemma 3 has the key and no use for it
   c.final_logit_softcapping = cap("final_logit_softcapping", gemma2 ? 30 : 0);
   if (!(c.query_pre_attn_scalar > 0) || !(c.rope_local_base_freq > 0))
     throw Error(where + ": query_pre_attn_scalar or rope_local_base_freq is not above 0", "256 and 10000 are usual");
@@ -134,6 +166,15 @@ void read_gpt2(const Keys& keys, ModelConfig& c, const std::string& where) {
 }
 
 }  // namespace
+
+float yarn_attention_factor(float factor, float scale) {
+  return factor <= 1 ? 1.0f : float(0.1 * double(scale) * std::log(double(factor)) + 1);
+}
+
+float longrope_attention_factor(const RopeScaling& s) {
+  if (s.factor <= 1) return 1;
+  return float(std::sqrt(1 + std::log(double(s.factor)) / std::log(double(s.original_max_position_embeddings))));
+}
 
 ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   const json document = json::parse(text, nullptr, false);
@@ -183,6 +224,21 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   return config;
 }
 
+void RopeScaling::validate(int64_t rotary_dim, const std::string& where) const {
+  if (type == Type::kNone || !frequency_divisors.empty()) return;
+  const auto bad = [&](const std::string& what) { throw Error(where + ": " + what, "the file is damaged or not a model's"); };
+  const auto positive = [](float v) { return std::isfinite(v) && v > 0; };
+  if (!positive(factor) || !positive(attention_factor)) bad("the factor of the rotary embedding is not above 0");
+  if (original_max_position_embeddings < 1) bad("original_max_position_embeddings is not above 0");
+  if (type == Type::kYarn && !(positive(beta_slow) && beta_fast >= beta_slow && std::isfinite(beta_fast)))
+    bad("beta_fast is below beta_slow");
+  if (type != Type::kLongRope) return;
+  for (const auto* factors : {&short_factor, &long_factor})
+    if (int64_t(factors->size()) != rotary_dim / 2 || !std::all_of(factors->begin(), factors->end(), positive))
+      bad(fmt::format("{} factors of longrope for {} rotated dimensions, or one that is not above 0", factors->size(),
+                      rotary_dim));
+}
+
 void ModelConfig::validate(const std::string& where) const {
   // Above any published model; what is larger is a damaged file, and would be believed when memory is asked for.
   constexpr int64_t kMost = int64_t{1} << 24;
@@ -228,6 +284,7 @@ void ModelConfig::validate(const std::string& where) const {
                 "rotary embedding needs pairs");
   if (head_dim % 2 && !is_encoder(model_type) && model_type != "gpt2")
     throw Error(fmt::format("{}: head_dim {} is odd: rotary embedding needs pairs", where, head_dim));
+  rope_scaling.validate(rotary_dim(), where);
   if (!rope_scaling.frequency_divisors.empty() && int64_t(rope_scaling.frequency_divisors.size()) != rotary_dim() / 2)
     throw Error(fmt::format("{}: {} rope factors for a head_dim of {}", where, rope_scaling.frequency_divisors.size(),
                             head_dim));

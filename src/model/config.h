@@ -13,12 +13,25 @@ namespace sedum {
 
 // How positions are stretched beyond the trained context.
 struct RopeScaling {
-  enum class Type { kNone, kLinear, kLlama3 } type = Type::kNone;
+  enum class Type { kNone, kLinear, kLlama3, kYarn, kLongRope } type = Type::kNone;
   float factor = 1, low_freq_factor = 1, high_freq_factor = 4;
   int64_t original_max_position_embeddings = 8192;
+  // YaRN: the numbers of turns within the trained context between which a frequency is kept, or divided by the factor.
+  float beta_fast = 32, beta_slow = 1;
+  bool truncate = true;  // the dimensions that these fall on are rounded, outwards
+  // LongRoPE: divisors of the frequencies, rotary_dim / 2 of each, for sequences within the trained context and for longer ones.
+  std::vector<float> short_factor = {}, long_factor = {};
+  float attention_factor = 1;  // of cos and sin, by YaRN and LongRoPE
   // GGUF's rope_freqs.weight: Llama 3's scaling, already computed; head_dim / 2 of them.
   std::vector<float> frequency_divisors = {};
+
+  // Error for factors that are none, or too few for the dimensions that are rotated.
+  void validate(int64_t rotary_dim, const std::string& where) const;
 };
+
+// What cos and sin are multiplied by where the files do not say: 0.1 · scale · ln factor + 1, and √(1 + ln factor / ln trained context).
+float yarn_attention_factor(float factor, float scale);
+float longrope_attention_factor(const RopeScaling& scaling);
 
 // What an encoder has beside the sizes below: BERT and RoBERTa, and T5, which has a decoder too.
 struct EncoderConfig {

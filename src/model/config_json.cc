@@ -74,6 +74,21 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c) {
                            {"low_freq_factor", c.rope_scaling.low_freq_factor},
                            {"high_freq_factor", c.rope_scaling.high_freq_factor},
                            {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
+  if (c.rope_scaling.type == RopeScaling::Type::kYarn)
+    out["rope_scaling"] = {{"rope_type", "yarn"},
+                           {"factor", c.rope_scaling.factor},
+                           {"attention_factor", c.rope_scaling.attention_factor},
+                           {"beta_fast", c.rope_scaling.beta_fast},
+                           {"beta_slow", c.rope_scaling.beta_slow},
+                           {"truncate", c.rope_scaling.truncate},
+                           {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
+  if (c.rope_scaling.type == RopeScaling::Type::kLongRope)
+    out["rope_scaling"] = {{"rope_type", "longrope"},
+                           {"factor", c.rope_scaling.factor},
+                           {"attention_factor", c.rope_scaling.attention_factor},
+                           {"short_factor", c.rope_scaling.short_factor},
+                           {"long_factor", c.rope_scaling.long_factor},
+                           {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
   if (c.partial_rotary_factor != 1) out["partial_rotary_factor"] = c.partial_rotary_factor;
   if (is_gemma(c.model_type)) {
     out["hidden_activation"] = c.hidden_act,
@@ -87,7 +102,10 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c) {
   } else {
     out["hidden_act"] = "silu";
   }
-  if (c.model_type == "phi3") out["original_max_position_embeddings"] = c.max_position_embeddings;
+  if (c.model_type == "phi3")
+    out["original_max_position_embeddings"] = c.rope_scaling.type == RopeScaling::Type::kLongRope
+                                                  ? c.rope_scaling.original_max_position_embeddings
+                                                  : c.max_position_embeddings;
   // Their default is an id that a smaller vocabulary has not.
   if (c.model_type == "phi3" || c.model_type == "smollm3") out["pad_token_id"] = nullptr;
   if (c.model_type != "qwen2") out["attention_bias"] = c.attention_bias, out["mlp_bias"] = c.mlp_bias;

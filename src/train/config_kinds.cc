@@ -130,6 +130,7 @@ std::map<std::string, Key> stage_keys(TrainConfig& c) {
       {"attention_dropout", optional(c.attention_dropout)},
       {"resid_pdrop", optional(c.resid_pdrop)},
       {"embd_pdrop", optional(c.embd_pdrop)},
+      {"moe_aux_loss_coef", optional(c.moe_aux_loss_coef)},
       {"label_smoothing_factor", plain(c.label_smoothing_factor)},
       {"neftune_noise_alpha", plain(c.neftune_noise_alpha)},
   };
@@ -182,6 +183,9 @@ void check_kind_keys(const TrainConfig& c, const std::string& where) {
   share(c.embd_pdrop.value_or(0), "embd_pdrop"), share(c.label_smoothing_factor, "label_smoothing_factor");
   require(c.label_smoothing_factor == 0 || (!c.prefers() && c.stage != "distill"),
           "label_smoothing_factor is for stages sft and pretrain", "remove it");
+  require(c.moe_aux_loss_coef.value_or(0) >= 0, "moe_aux_loss_coef cannot be negative", "0.001 is usual");
+  require(!c.moe_aux_loss_coef || (!c.prefers() && !c.encodes()),
+          "moe_aux_loss_coef is for stages sft, pretrain and distill", "remove it");
   require(c.mlm_probability > 0 && c.mlm_probability < 1, "mlm_probability must be above 0 and below 1",
           "0.15 is usual");
   require(!c.encodes() || c.finetuning_type == "full", "stage: " + c.stage + " trains the whole model",

@@ -13,7 +13,7 @@
 namespace sedum {
 
 Gemma2Model::Gemma2Model(const ModelConfig& config, LayerFactory& factory)
-    : config_(config), frequencies_(rotary_frequencies(config)) {
+    : config_(config), rotary_(config) {
   const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
   const int64_t q = config.num_attention_heads * config.head_dim, kv = config.num_key_value_heads * config.head_dim;
   embed_tokens_ = factory.table("model.embed_tokens", config.vocab_size, hidden);
@@ -68,10 +68,9 @@ Variable Gemma2Model::feed_forward(Context& ctx, const Layer& layer, const Varia
 }
 
 Variable Gemma2Model::hidden_states(Context& ctx, const Batch& batch) const {
-  const RotaryTables rotary = rotary_tables(ctx, frequencies_, batch.positions);
-  const std::vector<float> local = local_frequencies();
+  const RotaryTables rotary = rotary_tables(ctx, rotary_, batch);
   const std::shared_ptr<const Step> step(
-      new Step{batch, rotary, local == frequencies_ ? rotary : rotary_tables(ctx, local, batch.positions)});
+      new Step{batch, rotary, local_rotary() == rotary_ ? rotary : rotary_tables(ctx, local_rotary(), batch)});
   Variable x = ops::embedding(ctx, embed_tokens_.stored, batch.ids);
   x = ops::scale(ctx, x, std::sqrt(float(config_.hidden_size)));
   x = ops::neftune(ctx, x, batch.neftune_noise_alpha, batch.segments);

@@ -28,8 +28,8 @@ class Gemma2Model : public CausalModel {
   enum class Side { kQuery, kKey };
   // Of a projection (rows, heads · head_dim), what is compared: rotated by its rows' positions.
   virtual Variable positioned(Context& ctx, int64_t layer, Side side, const Variable& x, const Step& step) const;
-  // The rotary frequencies of the layers with a window.
-  virtual std::vector<float> local_frequencies() const { return frequencies_; }
+  // Of the layers with a window.
+  virtual const Rotary& local_rotary() const { return rotary_; }
   Variable norm(Context& ctx, const Variable& x, const Variable& weight) const;  // x / rms(x) · (1 + weight)
 
   ModelConfig config_;
@@ -38,7 +38,7 @@ class Gemma2Model : public CausalModel {
   Variable attention(Context& ctx, int64_t index, const Variable& x, const Step& step) const;
   Variable feed_forward(Context& ctx, const Layer& layer, const Variable& x) const;
 
-  std::vector<float> frequencies_;
+  Rotary rotary_;
   ops::Weight embed_tokens_, head_;
   std::vector<Layer> layers_;
   Variable norm_;

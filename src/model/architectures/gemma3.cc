@@ -17,7 +17,7 @@ ModelConfig local(ModelConfig config) {
 class Gemma3Model : public Gemma2Model {
  public:
   Gemma3Model(const ModelConfig& config, LayerFactory& factory)
-      : Gemma2Model(config, factory), local_frequencies_(rotary_frequencies(local(config))) {
+      : Gemma2Model(config, factory), local_rotary_(local(config)) {
     for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
       const std::string at = "model.layers." + std::to_string(i) + ".self_attn.";
       norms_.push_back(
@@ -30,7 +30,7 @@ class Gemma3Model : public Gemma2Model {
     Variable q, k;
   };
 
-  std::vector<float> local_frequencies() const override { return local_frequencies_; }
+  const Rotary& local_rotary() const override { return local_rotary_; }
 
   Variable positioned(Context& ctx, int64_t layer, Side side, const Variable& x, const Step& step) const override {
     const Norms& norms = norms_[size_t(layer)];
@@ -39,7 +39,7 @@ class Gemma3Model : public Gemma2Model {
     return Gemma2Model::positioned(ctx, layer, side, ops::reshape(ctx, normed, x.shape()), step);
   }
 
-  std::vector<float> local_frequencies_;
+  Rotary local_rotary_;
   std::vector<Norms> norms_;
 };
 

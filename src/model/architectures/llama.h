@@ -37,7 +37,7 @@ class LlamaModel : public CausalModel {
   Variable attention(Context& ctx, int64_t layer, const Variable& x, const Step& step) const;
   Variable block(Context& ctx, int64_t layer, const Variable& x, const Step& step) const;
 
-  std::vector<float> frequencies_;
+  Rotary rotary_;
   ops::Weight embed_tokens_, head_;
   std::vector<Layer> layers_;
   Variable norm_;

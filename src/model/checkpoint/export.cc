@@ -133,6 +133,24 @@ void check_layers(const Checkpoint& like) {
                   "keep it as a folder");
 }
 
+// YaRN and LongRoPE; the divisors of the latter are tensors.
+void write_gguf_stretched(GgufWriter& out, const Checkpoint& like, const std::string& at) {
+  const RopeScaling& s = like.config().rope_scaling;
+  const bool yarn = s.type == RopeScaling::Type::kYarn;
+  if (!yarn && s.type != RopeScaling::Type::kLongRope) return;
+  if (yarn && !s.truncate)
+    throw Error(like.path().string() + ": GGUF cannot say that YaRN's range is not rounded", "keep it as a folder");
+  out.set(at + "rope.scaling.original_context_length", uint32_t(s.original_max_position_embeddings));
+  // llama.cpp multiplies by YaRN's own factor besides.
+  const float rest = s.attention_factor / (yarn ? yarn_attention_factor(s.factor, 1) : 1);
+  if (!yarn || rest != 1) out.set(at + "rope.scaling.attn_factor", rest);
+  if (!yarn) return;
+  out.set(at + "rope.scaling.type", "yarn");
+  out.set(at + "rope.scaling.factor", s.factor);
+  if (s.beta_fast != 32) out.set(at + "rope.scaling.yarn_beta_fast", s.beta_fast);
+  if (s.beta_slow != 1) out.set(at + "rope.scaling.yarn_beta_slow", s.beta_slow);
+}
+
 void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_type) {
   const ModelConfig& c = like.config();
   const std::string architecture = family_of(c.model_type, like.path().string()).gguf_architecture,
@@ -163,6 +181,7 @@ void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_ty
     out.set(at + "rope.scaling.type", "linear");
     out.set(at + "rope.scaling.factor", c.rope_scaling.factor);
   }
+  write_gguf_stretched(out, like, at);
   if (c.rope_scaling.type == RopeScaling::Type::kLlama3) {  // rope_freqs.weight is what computes; these name its terms
     u32("rope.scaling.original_context_length", c.rope_scaling.original_max_position_embeddings);
     out.set("sedum.rope.low_freq_factor", c.rope_scaling.low_freq_factor);
@@ -266,11 +285,15 @@ void write_gguf(const fs::path& path, const Checkpoint& like, const GgufMixture&
               progress.advance(1);
             });
   }
-  if (like.config().rope_scaling.type == RopeScaling::Type::kLlama3) {
-    const std::vector<float> divisors = rotary_divisors(like.config());
-    out.add("rope_freqs.weight", DType::kF32, {int64_t(divisors.size())},
+  const auto add_divisors = [&out](const char* name, const std::vector<float>& divisors) {
+    out.add(name, DType::kF32, {int64_t(divisors.size())},
             [divisors](const ByteSink& sink) { sink(divisors.data(), divisors.size() * sizeof(float)); });
-  }
+  };
+  const RopeScaling& scaling = like.config().rope_scaling;
+  if (scaling.type == RopeScaling::Type::kLlama3) add_divisors("rope_freqs.weight", rotary_divisors(like.config()));
+  if (scaling.type == RopeScaling::Type::kLongRope)
+    add_divisors("rope_factors_long.weight", scaling.long_factor),
+        add_divisors("rope_factors_short.weight", scaling.short_factor);
   out.finish();
 }
 

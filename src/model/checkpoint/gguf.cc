@@ -21,6 +21,36 @@ void read_llama3_terms(const GgufFile& file, const std::string& at, RopeScaling&
   scaling.high_freq_factor = file.get_or<float>("sedum.rope.high_freq_factor", 4);
 }
 
+std::vector<float> f32_values(const GgufFile& file, const char* name) {
+  const StoredTensor& stored = file.get(name);
+  if (stored.dtype != DType::kF32) throw Error(file.where() + ": " + name + " is not f32", "the file is damaged");
+  const auto* values = static_cast<const float*>(stored.data);
+  return {values, values + stored.bytes / sizeof(float)};
+}
+
+// llama.cpp multiplies cos and sin by its attn_factor and by 0.1 ln factor + 1.
+void read_yarn(const GgufFile& file, const std::string& at, ModelConfig& c) {
+  RopeScaling& s = c.rope_scaling;
+  s.type = RopeScaling::Type::kYarn, s.factor = file.get<float>(at + "rope.scaling.factor");
+  s.original_max_position_embeddings =
+      file.get_or<int64_t>(at + "rope.scaling.original_context_length", c.max_position_embeddings);
+  s.beta_fast = file.get_or<float>(at + "rope.scaling.yarn_beta_fast", 32);
+  s.beta_slow = file.get_or<float>(at + "rope.scaling.yarn_beta_slow", 1);
+  s.attention_factor =
+      file.get_or<float>(at + "rope.scaling.attn_factor", 1) * yarn_attention_factor(s.factor, 1);
+}
+
+void read_longrope(const GgufFile& file, const std::string& at, ModelConfig& c) {
+  RopeScaling& s = c.rope_scaling;
+  s.type = RopeScaling::Type::kLongRope;
+  s.original_max_position_embeddings =
+      file.get_or<int64_t>(at + "rope.scaling.original_context_length", c.max_position_embeddings);
+  s.factor = float(c.max_position_embeddings) / float(std::max<int64_t>(1, s.original_max_position_embeddings));
+  s.short_factor = f32_values(file, "rope_factors_short.weight");
+  s.long_factor = f32_values(file, "rope_factors_long.weight");
+  s.attention_factor = file.get_or<float>(at + "rope.scaling.attn_factor", 1);
+}
+
 // What differs from layer to layer. llama.cpp's files of Mistral say "llama" and name no window; ours do.
 void read_layers(const GgufFile& file, const std::string& at, ModelConfig& c) {
   c.query_key_norms = c.model_type == "qwen3" || c.model_type == "qwen3_moe" || c.model_type == "gemma3_text";
@@ -79,19 +109,16 @@ ModelConfig read_config(const GgufFile& file) {
   if (scaling == "linear") {
     c.rope_scaling.type = RopeScaling::Type::kLinear;
     c.rope_scaling.factor = file.get<float>(at + "rope.scaling.factor");
-  } else if (scaling != "none") {
+  } else if (scaling == "yarn") {
+    read_yarn(file, at, c);
+  } else if (scaling != "none" && scaling != "longrope") {
     throw Error(file.where() + ": rotary embedding scaled by \"" + printable(scaling) + "\" is not known here",
-                "models with linear or llama3 scaling can be loaded");
+                "models with linear, llama3, yarn or longrope scaling can be loaded");
   }
-  if (file.find("rope_factors_short.weight"))
-    throw Error(file.where() + ": rotary embedding scaled by \"longrope\" is not known here",
-                "choose the model with a context of 4096");
-  if (const StoredTensor* factors = file.find("rope_freqs.weight")) {
-    if (factors->dtype != DType::kF32)
-      throw Error(file.where() + ": rope_freqs.weight is not f32", "the file is damaged");
+  if (file.find("rope_factors_short.weight")) read_longrope(file, at, c);
+  if (file.find("rope_freqs.weight")) {
     c.rope_scaling.type = RopeScaling::Type::kLlama3;
-    const auto* values = static_cast<const float*>(factors->data);
-    c.rope_scaling.frequency_divisors.assign(values, values + factors->bytes / sizeof(float));
+    c.rope_scaling.frequency_divisors = f32_values(file, "rope_freqs.weight");
     read_llama3_terms(file, at, c.rope_scaling);
   }
   read_layers(file, at, c);
