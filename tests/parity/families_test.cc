@@ -136,14 +136,15 @@ TEST_P(Family, GradientsAreThoseOfPyTorch) {
   for (const bool recompute : {false, true}) check_gradients(folder(), expected(), recompute);
 }
 
-// An adapter on all linear layers: PEFT's names; beside the model and merged into it, as a folder, it computes the same.
+// An adapter on all linear layers, of mixtures of experts on attention: PEFT's names; beside the model and merged into it, as a folder, it computes the same.
 TEST_P(Family, AdapterBesideAndMerged) {
   const ScratchFolder scratch;
   Runtime runtime(1);
   const Checkpoint checkpoint = Checkpoint::open(folder());
   CheckpointFactory base(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena);
-  LoraFactory factory(base, {.r = 2, .lora_alpha = 1, .init_lora_weights = "false", .target_modules = {"all-linear"}},
-                      runtime.pool, runtime.arena, 7);
+  LoraConfig lora{.r = 2, .lora_alpha = 1, .init_lora_weights = "false", .target_modules = {"all-linear"}};
+  if (is_mixture(checkpoint.config().model_type)) lora.target_modules = {"q_proj", "k_proj", "v_proj", "o_proj"};
+  LoraFactory factory(base, lora, runtime.pool, runtime.arena, 7);
   build_model(checkpoint.config(), factory);
   factory.check_complete();
   std::set<std::string> names;

@@ -85,8 +85,8 @@ CONFIGS = {
         **sizes(24, 32, 4, 2, 8, layers=3),
         query_pre_attn_scalar=12,
         sliding_window=9,
-        attn_logit_softcapping=1.5,
-        final_logit_softcapping=2.5,
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=6.0,
         rope_parameters=rope(10000.0),
     ),
     "mixtral": lambda: transformers.MixtralConfig(
@@ -131,7 +131,7 @@ CONFIGS = {
     "phi3_long": lambda: transformers.Phi3Config(
         **{k: v for k, v in sizes(32, 40, 4, 2, 8, layers=2).items() if k not in ("head_dim", "pad_token_id")},
         pad_token_id=None,
-        original_max_position_embeddings=16,
+        original_max_position_embeddings=8,
         rope_parameters=rope(
             10000.0,
             rope_type="longrope",
@@ -240,10 +240,12 @@ def gguf_names(model, architecture):
 
 
 def peft_names(model):
-    """Of LoRA on all linear layers."""
+    """Of LoRA on all linear layers; of mixtures of experts on attention, the rest of which PEFT's versions name in different ways."""
     import peft
 
-    wrapped = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=2, target_modules="all-linear"))
+    mixture = hasattr(model.config, "num_local_experts")
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj"] if mixture else "all-linear"
+    wrapped = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=2, target_modules=targets))
     return sorted(peft.get_peft_model_state_dict(wrapped))
 
 

@@ -18,7 +18,8 @@ void largest(const T* values, int64_t n, int64_t k, int32_t* chosen) {
   std::vector<int32_t> order(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
   std::partial_sort(order.begin(), order.begin() + k, order.end(), [values](int32_t a, int32_t b) {
-    return values[a] > values[b] || (values[a] == values[b] && a < b);
+    const auto x = static_cast<stat_t<T>>(values[a]), y = static_cast<stat_t<T>>(values[b]);
+    return x > y || (x == y && a < b);
   });
   std::copy_n(order.begin(), k, chosen);
 }

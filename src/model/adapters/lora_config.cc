@@ -64,7 +64,7 @@ bool LoraConfig::targets(const std::string& name) const {
   if (!target_pattern.empty()) return matches_whole(target_pattern, name);
   return std::any_of(target_modules.begin(), target_modules.end(),
                      [&](const std::string& target) {
-                       // Experts are adapted where they are named: PEFT's "all-linear" does not see them as layers.
+                       // Experts are adapted where they are named. PEFT's "all-linear" adapts all of a layer's as one parameter.
                        return target == "all-linear" ? name.find(".experts.") == std::string::npos : names(target);
                      });
 }
