@@ -58,9 +58,9 @@ void read_rope(const Keys& keys, ModelConfig& config, const std::string& where) 
     throw Error(where + ": rotary embedding scaled by \"" + type + "\" is not known here",
                 "models with linear, llama3, yarn or longrope scaling can be loaded");
   scaling.type = found->second;
-  scaling.original_max_position_embeddings = rope.get_or<int64_t>(
-      "original_max_position_embeddings",
-      keys.get_or<int64_t>("original_max_position_embeddings", config.max_position_embeddings));
+  scaling.original_max_position_embeddings =
+      rope.get_or<int64_t>("original_max_position_embeddings",
+                           keys.get_or<int64_t>("original_max_position_embeddings", config.max_position_embeddings));
   const bool stretched = scaling.type == Type::kYarn || scaling.type == Type::kLongRope;
   scaling.factor = stretched ? rope.get_or<float>("factor", float(config.max_position_embeddings) /
                                                                 float(scaling.original_max_position_embeddings))
@@ -84,9 +84,9 @@ void read_windows(const Keys& keys, ModelConfig& config) {
   const int64_t pattern = std::max<int64_t>(1, keys.get_or<int64_t>("sliding_window_pattern", 6));
   config.sliding_layers.clear();
   for (int64_t i = 0; i < std::min(config.num_hidden_layers, kMostLayers); ++i)
-    config.sliding_layers.push_back(size_t(i) < types.size()       ? types[size_t(i)] == "sliding_attention"
+    config.sliding_layers.push_back(size_t(i) < types.size()      ? types[size_t(i)] == "sliding_attention"
                                     : is_gemma(config.model_type) ? slides_in_gemma(config.model_type, i, pattern)
-                                                                   : i >= first);
+                                                                  : i >= first);
 }
 
 // Mixtral and Qwen3-MoE: their experts, and in Qwen3-MoE the layers that have none.
@@ -206,7 +206,8 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
   const bool qwen2 = config.model_type == "qwen2";
   config.attention_bias = qwen2 || keys.get_or<bool>("attention_bias", false);
   config.attention_out_bias = !qwen2 && config.attention_bias;
-  config.query_key_norms = config.model_type == "qwen3" || config.model_type == "qwen3_moe" || config.model_type == "gemma3_text";
+  config.query_key_norms =
+      config.model_type == "qwen3" || config.model_type == "qwen3_moe" || config.model_type == "gemma3_text";
   config.mlp_bias = keys.get_or<bool>("mlp_bias", false);
   config.tie_word_embeddings = keys.get_or<bool>("tie_word_embeddings", is_gemma(config.model_type));
   config.bos_token_id = token_id(keys, "bos_token_id");
@@ -226,7 +227,9 @@ ModelConfig parse_config_json(std::string_view text, const std::string& where) {
 
 void RopeScaling::validate(int64_t rotary_dim, const std::string& where) const {
   if (type == Type::kNone || !frequency_divisors.empty()) return;
-  const auto bad = [&](const std::string& what) { throw Error(where + ": " + what, "the file is damaged or not a model's"); };
+  const auto bad = [&](const std::string& what) {
+    throw Error(where + ": " + what, "the file is damaged or not a model's");
+  };
   const auto positive = [](float v) { return std::isfinite(v) && v > 0; };
   if (!positive(factor) || !positive(attention_factor)) bad("the factor of the rotary embedding is not above 0");
   if (original_max_position_embeddings < 1) bad("original_max_position_embeddings is not above 0");

@@ -77,7 +77,8 @@ struct ModelConfig {
   int64_t num_experts = 0, num_experts_per_tok = 0, moe_intermediate_size = 0;
   bool norm_topk_prob = true;           // the weights of a token's experts are scaled to sum 1
   std::vector<bool> dense_layers = {};  // those with one feed-forward of intermediate_size; empty: none
-  float router_aux_loss_coef = 0.001f;  // of the load-balancing loss while training, where output_router_logits asks for it
+  float router_aux_loss_coef =
+      0.001f;  // of the load-balancing loss while training, where output_router_logits asks for it
   bool output_router_logits = false;
   int32_t bos_token_id = -1, eos_token_id = -1;
   // For training: shares that are dropped of attention's probabilities, of what a block adds, of the embeddings.

@@ -10,7 +10,8 @@ namespace {
 
 // Windows and layers without positions, by layer.
 void write_layers(const ModelConfig& c, nlohmann::ordered_json& out) {
-  const bool always = c.model_type == "mistral" || c.model_type == "mixtral" || c.model_type == "phi3";  // a window is for all layers
+  const bool always =
+      c.model_type == "mistral" || c.model_type == "mixtral" || c.model_type == "phi3";  // a window is for all layers
   if (c.sliding_window > 0) {
     out["sliding_window"] = c.sliding_window;
     if (!always) out["use_sliding_window"] = true;

@@ -98,8 +98,9 @@ TEST(ModelConfig, MistakesNameFileAndKey) {
   EXPECT_THAT(problem(with("hidden_size", 0)), HasSubstr("hidden_size is 0"));
   EXPECT_THAT(problem(with("vocab_size", int64_t{1} << 40)), HasSubstr("vocab_size"));
   EXPECT_THAT(problem(with("rope_scaling", {{"rope_type", "dynamic"}})), HasSubstr("dynamic"));
-  EXPECT_THAT(problem(with("rope_scaling", {{"rope_type", "longrope"}, {"short_factor", {1, 1}}, {"long_factor", {1}}})),
-              HasSubstr("factors of longrope"));
+  EXPECT_THAT(
+      problem(with("rope_scaling", {{"rope_type", "longrope"}, {"short_factor", {1, 1}}, {"long_factor", {1}}})),
+      HasSubstr("factors of longrope"));
   EXPECT_THAT(problem(with("rope_scaling", {{"rope_type", "yarn"}, {"factor", -1}})), HasSubstr("not above 0"));
   EXPECT_THAT(problem(with("rope_scaling", {{"rope_type", "linear"}})), HasSubstr("factor"));
   EXPECT_THAT(problem(with("rope_scaling", 3)), HasSubstr("not an object"));
@@ -126,9 +127,7 @@ TEST(ModelConfig, AttentionFactorsOfStretchedRope) {
   EXPECT_EQ(of({{"type", "yarn"}, {"factor", 4.0}, {"attention_factor", 1.5}}).attention_factor, 1.5f);
   EXPECT_NEAR(of({{"type", "yarn"}, {"factor", 4.0}, {"mscale", 1.0}, {"mscale_all_dim", 0.5}}).attention_factor,
               1.1386294 / 1.0693147, 1e-6);
-  json document = with("rope_scaling", {{"type", "su"},
-                                        {"short_factor", {1, 1, 1, 1}},
-                                        {"long_factor", {1, 2, 3, 4}}});
+  json document = with("rope_scaling", {{"type", "su"}, {"short_factor", {1, 1, 1, 1}}, {"long_factor", {1, 2, 3, 4}}});
   document["model_type"] = "phi3", document["max_position_embeddings"] = 131072;
   document["original_max_position_embeddings"] = 4096;
   const RopeScaling longrope = parse(document).rope_scaling;

@@ -35,7 +35,8 @@ struct TrainConfig {
   float mlm_probability = 0.15f;  // of mlm: the share of tokens that are guessed
 
   std::optional<float> attention_dropout, resid_pdrop, embd_pdrop;  // else the model's own
-  std::optional<float> moe_aux_loss_coef;  // of a mixture of experts' load-balancing loss; else as its config.json asks for it
+  std::optional<float>
+      moe_aux_loss_coef;  // of a mixture of experts' load-balancing loss; else as its config.json asks for it
   float label_smoothing_factor = 0, neftune_noise_alpha = 0;
 
   std::vector<std::string> train_files, eval_files;

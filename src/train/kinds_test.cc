@@ -77,15 +77,9 @@ TEST_F(Kinds, MixturesOfExperts) {
   set_stage("pretrain");
   config_.model_name_or_path.clear(), config_.finetuning_type = "full", config_.max_steps = 4;
   config_.tokenizer_name_or_path = testing::tiny_model().string();
-  config_.model = json{{"model_type", "mixtral"},
-                       {"vocab_size", 320},
-                       {"hidden_size", 32},
-                       {"intermediate_size", 32},
-                       {"num_hidden_layers", 2},
-                       {"num_attention_heads", 4},
-                       {"num_key_value_heads", 2},
-                       {"num_local_experts", 4},
-                       {"num_experts_per_tok", 2}}
+  config_.model = json{{"model_type", "mixtral"},  {"vocab_size", 320},      {"hidden_size", 32},
+                       {"intermediate_size", 32},  {"num_hidden_layers", 2}, {"num_attention_heads", 4},
+                       {"num_key_value_heads", 2}, {"num_local_experts", 4}, {"num_experts_per_tok", 2}}
                       .dump();
   const std::vector<double> plain = losses(config_);
   TrainConfig balanced = config_;

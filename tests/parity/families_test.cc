@@ -7,8 +7,8 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "base/file.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "compute/ops/elementwise.h"
 #include "compute/ops/experts.h"
 #include "compute/ops/loss.h"
@@ -106,9 +106,9 @@ void check_gradients(const fs::path& folder, const json& expected, bool recomput
       ops::cross_entropy_head(ctx, model->hidden_states(ctx, batch), model->head(),
                               std::make_shared<const std::vector<int32_t>>(labels), 1 / float(sequence.size() - 1));
   if (config.output_router_logits)
-    loss = ops::add(ctx, loss,
-                    ops::load_balancing_loss(ctx, router_logits, int(config.num_experts_per_tok),
-                                             config.router_aux_loss_coef));
+    loss = ops::add(
+        ctx, loss,
+        ops::load_balancing_loss(ctx, router_logits, int(config.num_experts_per_tok), config.router_aux_loss_coef));
   EXPECT_NEAR(*loss.value().data<float>(), expected["loss"].get<float>(), 1e-4);
   tape.backward(ctx, loss);
   std::set<std::string> left;
@@ -189,7 +189,8 @@ TEST_P(Family, GgufThereAndBack) {
   EXPECT_EQ(logits_at(scratch.path() / "again"), before);
 }
 
-INSTANTIATE_TEST_SUITE_P(Tiny, Family, testing::Values("mistral", "qwen3", "smollm3", "phi3", "gpt2", "gemma3", "gemma2", "mixtral",
+INSTANTIATE_TEST_SUITE_P(Tiny, Family,
+                         testing::Values("mistral", "qwen3", "smollm3", "phi3", "gpt2", "gemma3", "gemma2", "mixtral",
                                          "qwen3_moe", "qwen3_moe_dense", "llama_yarn", "phi3_long"),
                          [](const auto& each) { return each.param; });
 
@@ -306,9 +307,9 @@ TEST(Families, AdapterOnExperts) {
   Runtime runtime(1);
   const Checkpoint checkpoint = Checkpoint::open(golden("families/qwen3_moe"));
   CheckpointFactory base(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena);
-  LoraFactory factory(base,
-                      {.r = 2, .lora_alpha = 4, .init_lora_weights = "false", .target_modules = {"gate_proj", "down_proj"}},
-                      runtime.pool, runtime.arena, 7);
+  LoraFactory factory(
+      base, {.r = 2, .lora_alpha = 4, .init_lora_weights = "false", .target_modules = {"gate_proj", "down_proj"}},
+      runtime.pool, runtime.arena, 7);
   build_model(checkpoint.config(), factory);
   factory.check_complete();
   std::set<std::string> names;

@@ -114,9 +114,8 @@ Variable soft_cap(Context& ctx, const Variable& x, float cap) {
   check(cap > 0, "soft_cap", "the cap is not above 0");
   Tensor y = ctx.empty(x.dtype(), x.shape());
   if (ctx.runs())
-    with_type("soft_cap", x.dtype(), [&]<class T>(T) {
-      soft_cap_forward<T>(*ctx.pool, x.value().data<T>(), cap, y.count(), y.data<T>());
-    });
+    with_type("soft_cap", x.dtype(),
+              [&]<class T>(T) { soft_cap_forward<T>(*ctx.pool, x.value().data<T>(), cap, y.count(), y.data<T>()); });
   return record(ctx, "soft_cap", {&x}, y, [y, cap](BackwardPass& pass) {
     Tensor dx = pass.context().empty(y.dtype(), y.shape());
     if (pass.context().runs())

@@ -94,19 +94,20 @@ Routed route(Context& ctx, const Variable& logits, const RoutingOptions& options
   else
     for (size_t slot = 0; slot < chosen.size(); ++slot) chosen[slot] = int32_t(int64_t(slot) % experts);
   const auto routing = sorted_by_expert(std::move(chosen), experts, k);
-  const Variable weights = record(ctx, "route", {&logits}, w,
-                                  [w, p, routing, rows, experts, k, normalised = options.normalised](BackwardPass& pass) {
-                                    Tensor dlogits = pass.context().empty(p.dtype(), p.shape());
-                                    if (pass.context().runs())
-                                      with_type("route", p.dtype(), [&]<class T>(T) {
-                                        each_row(pass.context(), rows, [&](int64_t r) {
-                                          route_backward<T>(pass.gradient().data<T>() + r * k, w.data<T>() + r * k,
-                                                            p.data<T>() + r * experts, &routing->expert[size_t(r * k)],
-                                                            k, experts, normalised, dlogits.data<T>() + r * experts);
-                                        });
-                                      });
-                                    pass.add(0, dlogits);
-                                  });
+  const Variable weights =
+      record(ctx, "route", {&logits}, w,
+             [w, p, routing, rows, experts, k, normalised = options.normalised](BackwardPass& pass) {
+               Tensor dlogits = pass.context().empty(p.dtype(), p.shape());
+               if (pass.context().runs())
+                 with_type("route", p.dtype(), [&]<class T>(T) {
+                   each_row(pass.context(), rows, [&](int64_t r) {
+                     route_backward<T>(pass.gradient().data<T>() + r * k, w.data<T>() + r * k,
+                                       p.data<T>() + r * experts, &routing->expert[size_t(r * k)], k, experts,
+                                       normalised, dlogits.data<T>() + r * experts);
+                   });
+                 });
+               pass.add(0, dlogits);
+             });
   return {weights, routing};
 }
 
@@ -143,15 +144,13 @@ Variable dispatch(Context& ctx, const Variable& x, const std::shared_ptr<const R
 Variable row_range(Context& ctx, const Variable& x, int64_t begin, int64_t count) {
   check(x.shape().rank() == 2 && begin >= 0 && count >= 0 && begin + count <= x.shape()[0], "row_range",
         "no rows " + std::to_string(begin) + " to " + std::to_string(begin + count) + " in " + x.shape().text());
-  return record(ctx, "row_range", {&x}, x.value().slice(0, begin, begin + count),
-                [begin, count](BackwardPass& pass) {
-                  Tensor dx = pass.sum(0), part = dx.slice(0, begin, begin + count);
-                  if (pass.context().runs())
-                    with_type("row_range", dx.dtype(), [&]<class T>(T) {
-                      sedum::add<T>(*pass.context().pool, part.data<T>(), pass.gradient().data<T>(), part.count(),
-                                    part.data<T>());
-                    });
-                });
+  return record(ctx, "row_range", {&x}, x.value().slice(0, begin, begin + count), [begin, count](BackwardPass& pass) {
+    Tensor dx = pass.sum(0), part = dx.slice(0, begin, begin + count);
+    if (pass.context().runs())
+      with_type("row_range", dx.dtype(), [&]<class T>(T) {
+        sedum::add<T>(*pass.context().pool, part.data<T>(), pass.gradient().data<T>(), part.count(), part.data<T>());
+      });
+  });
 }
 
 namespace {
@@ -264,22 +263,22 @@ Variable beside(Context& ctx, const Variable& a, const Variable& b) {
       std::memcpy(to, static_cast<const char*>(a.value().raw()) + size_t(r) * left, left);
       std::memcpy(to + left, static_cast<const char*>(b.value().raw()) + size_t(r) * right, right);
     });
-  return record(ctx, "beside", {&a, &b}, y,
-                [rows, left, right, shapes = std::array{a.shape(), b.shape()}](BackwardPass& pass) {
-                  for (const size_t side : {0u, 1u}) {
-                    if (!pass.wants(side)) continue;
-                    Tensor d = pass.context().empty(pass.gradient().dtype(), shapes[side]);
-                    const size_t bytes = side ? right : left;
-                    if (pass.context().runs())
-                      each_row(pass.context(), rows, [&](int64_t r) {
-                        std::memcpy(static_cast<char*>(d.raw()) + size_t(r) * bytes,
-                                    static_cast<const char*>(pass.gradient().raw()) + size_t(r) * (left + right) +
-                                        (side ? left : 0),
-                                    bytes);
-                      });
-                    pass.add(side, d);
-                  }
-                });
+  return record(
+      ctx, "beside", {&a, &b}, y, [rows, left, right, shapes = std::array{a.shape(), b.shape()}](BackwardPass& pass) {
+        for (const size_t side : {0u, 1u}) {
+          if (!pass.wants(side)) continue;
+          Tensor d = pass.context().empty(pass.gradient().dtype(), shapes[side]);
+          const size_t bytes = side ? right : left;
+          if (pass.context().runs())
+            each_row(pass.context(), rows, [&](int64_t r) {
+              std::memcpy(
+                  static_cast<char*>(d.raw()) + size_t(r) * bytes,
+                  static_cast<const char*>(pass.gradient().raw()) + size_t(r) * (left + right) + (side ? left : 0),
+                  bytes);
+            });
+          pass.add(side, d);
+        }
+      });
 }
 
 namespace {
@@ -333,32 +332,31 @@ Variable load_balancing_loss(Context& ctx, const std::vector<Variable>& router_l
     for (size_t e = 0; e < size_t(experts); ++e) sum += balance->chosen[e] / n * (balance->probability[e] / n);
     with_statistic(y.dtype(), [&]<class T>(T) { *y.data<T>() = T(double(factor) * double(experts) * sum); });
   }
-  return record_all(
-      ctx, "load_balancing_loss", inputs, y,
-      [balance, probabilities = std::move(probabilities), experts, factor](BackwardPass& pass) {
-        Context& c = pass.context();
-        for (size_t l = 0; l < probabilities.size(); ++l) {
-          if (!pass.wants(l)) continue;
-          const Tensor& p = probabilities[l];
-          Tensor d = c.empty(p.dtype(), p.shape());
-          if (c.runs())
-            with_type("load_balancing_loss", p.dtype(), [&]<class T>(T) {
-              using S = stat_t<T>;
-              const double n = double(balance->rows), seed = double(*statistics<T>(pass.gradient()));
-              const double scale = seed * double(factor) * double(experts) / (n * n);
-              each_row(c, p.shape().rows(), [&](int64_t r) {
-                const T* probability = p.data<T>() + r * experts;
-                double mean = 0;
-                for (int64_t e = 0; e < experts; ++e)
-                  mean += double(static_cast<S>(probability[e])) * balance->chosen[size_t(e)];
-                for (int64_t e = 0; e < experts; ++e)
-                  d.data<T>()[r * experts + e] =
-                      T(S(scale * double(static_cast<S>(probability[e])) * (balance->chosen[size_t(e)] - mean)));
-              });
-            });
-          pass.add(l, d);
-        }
-      });
+  return record_all(ctx, "load_balancing_loss", inputs, y,
+                    [balance, probabilities = std::move(probabilities), experts, factor](BackwardPass& pass) {
+                      Context& c = pass.context();
+                      for (size_t l = 0; l < probabilities.size(); ++l) {
+                        if (!pass.wants(l)) continue;
+                        const Tensor& p = probabilities[l];
+                        Tensor d = c.empty(p.dtype(), p.shape());
+                        if (c.runs())
+                          with_type("load_balancing_loss", p.dtype(), [&]<class T>(T) {
+                            using S = stat_t<T>;
+                            const double n = double(balance->rows), seed = double(*statistics<T>(pass.gradient()));
+                            const double scale = seed * double(factor) * double(experts) / (n * n);
+                            each_row(c, p.shape().rows(), [&](int64_t r) {
+                              const T* probability = p.data<T>() + r * experts;
+                              double mean = 0;
+                              for (int64_t e = 0; e < experts; ++e)
+                                mean += double(static_cast<S>(probability[e])) * balance->chosen[size_t(e)];
+                              for (int64_t e = 0; e < experts; ++e)
+                                d.data<T>()[r * experts + e] = T(S(scale * double(static_cast<S>(probability[e])) *
+                                                                   (balance->chosen[size_t(e)] - mean)));
+                            });
+                          });
+                        pass.add(l, d);
+                      }
+                    });
 }
 
 }  // namespace sedum::ops

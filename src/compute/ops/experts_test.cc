@@ -77,8 +77,7 @@ TEST_F(Experts, MixIsItsDefinition) {
       for (int64_t e = 0; e < experts; ++e)
         p.emplace_back(-std::exp(double(logits.value().data<float>()[r * experts + e])), e), sum -= p.back().first;
       std::sort(p.begin(), p.end());
-      for (size_t j = 0; j < size_t(k); ++j)
-        kept -= p[j].first, factor -= p[j].first * double(p[j].second + 1);
+      for (size_t j = 0; j < size_t(k); ++j) kept -= p[j].first, factor -= p[j].first * double(p[j].second + 1);
       factor /= normalised ? kept : sum;
       for (int64_t c = 0; c < 4; ++c) {
         const double expected = factor * double(x.value().data<float>()[r * 4 + c]);

@@ -62,11 +62,10 @@ bool LoraConfig::targets(const std::string& name) const {
   const auto names = [&](const std::string& part) { return ends_with_part(name, part); };
   if (saves(name) || std::any_of(exclude_modules.begin(), exclude_modules.end(), names)) return false;
   if (!target_pattern.empty()) return matches_whole(target_pattern, name);
-  return std::any_of(target_modules.begin(), target_modules.end(),
-                     [&](const std::string& target) {
-                       // Experts are adapted where they are named. PEFT's "all-linear" adapts all of a layer's as one parameter.
-                       return target == "all-linear" ? name.find(".experts.") == std::string::npos : names(target);
-                     });
+  return std::any_of(target_modules.begin(), target_modules.end(), [&](const std::string& target) {
+    // Experts are adapted where they are named. PEFT's "all-linear" adapts all of a layer's as one parameter.
+    return target == "all-linear" ? name.find(".experts.") == std::string::npos : names(target);
+  });
 }
 
 bool LoraConfig::saves(const std::string& name) const {

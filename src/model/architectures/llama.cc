@@ -11,8 +11,7 @@
 
 namespace sedum {
 
-LlamaModel::LlamaModel(const ModelConfig& config, LayerFactory& factory)
-    : config_(config), rotary_(config) {
+LlamaModel::LlamaModel(const ModelConfig& config, LayerFactory& factory) : config_(config), rotary_(config) {
   const int64_t hidden = config.hidden_size;
   const int64_t q = config.num_attention_heads * config.head_dim, kv = config.num_key_value_heads * config.head_dim;
   embed_tokens_ = factory.table("model.embed_tokens", config.vocab_size, hidden);
@@ -54,8 +53,7 @@ Variable LlamaModel::block(Context& ctx, int64_t index, const Variable& x, const
   const auto dropped = [&](const Variable& y, uint32_t part) {
     return ops::dropout(ctx, y, config_.resid_pdrop, part + uint32_t(index) * 0x9E3779B9u);
   };
-  const Variable seen =
-      attention(ctx, index, ops::rms_norm(ctx, x, layer.input_layernorm, config_.rms_norm_eps), step);
+  const Variable seen = attention(ctx, index, ops::rms_norm(ctx, x, layer.input_layernorm, config_.rms_norm_eps), step);
   const Variable mid = ops::add(ctx, x, dropped(seen, stream_of("self_attn")));
   Variable router_logits;
   const Variable thought =

@@ -41,8 +41,7 @@ class Phi3Model : public CausalModel {
   Variable norm_;
 };
 
-Phi3Model::Phi3Model(const ModelConfig& config, LayerFactory& factory)
-    : config_(config), rotary_(config) {
+Phi3Model::Phi3Model(const ModelConfig& config, LayerFactory& factory) : config_(config), rotary_(config) {
   const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
   const int64_t q = config.num_attention_heads * config.head_dim, kv = config.num_key_value_heads * config.head_dim;
   embed_tokens_ = factory.table("model.embed_tokens", config.vocab_size, hidden);

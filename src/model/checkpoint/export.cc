@@ -112,8 +112,9 @@ void check_layers(const Checkpoint& like) {
     bool own = c.norm_topk_prob;
     for (int64_t i = 0; i < c.num_hidden_layers; ++i) own = own && c.is_sparse(i);
     if (!own)
-      throw Error(like.path().string() + ": llama.cpp knows no layers without experts there, nor weights that do not sum to 1",
-                  "keep it as a folder");
+      throw Error(
+          like.path().string() + ": llama.cpp knows no layers without experts there, nor weights that do not sum to 1",
+          "keep it as a folder");
   }
   if (is_gemma(c.model_type)) {
     const bool gemma2 = c.model_type == "gemma2";
@@ -274,16 +275,16 @@ void write_gguf(const fs::path& path, const Checkpoint& like, const GgufMixture&
         family_of(like.config().model_type, like.path().string()).interleaved && is_query_or_key(name);
     const int64_t head_dim = like.config().head_dim;
     const float raised = like.raised_in_gguf(name) ? 1 : 0;
-    out.add(tensor.name, t, sizes(whole),
-            [&progress, &pool, &importance, read, tensor, shape, t, interleave, head_dim,
-             raised](const ByteSink& sink) {
-              for (const std::string& part : tensor.parts)
-                encode_rows(
-                    pool, raised_by(read(part), raised), shape, t,
-                    [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; },
-                    importance ? importance(tensor.name) : nullptr, sink);
-              progress.advance(1);
-            });
+    out.add(
+        tensor.name, t, sizes(whole),
+        [&progress, &pool, &importance, read, tensor, shape, t, interleave, head_dim, raised](const ByteSink& sink) {
+          for (const std::string& part : tensor.parts)
+            encode_rows(
+                pool, raised_by(read(part), raised), shape, t,
+                [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; },
+                importance ? importance(tensor.name) : nullptr, sink);
+          progress.advance(1);
+        });
   }
   const auto add_divisors = [&out](const char* name, const std::vector<float>& divisors) {
     out.add(name, DType::kF32, {int64_t(divisors.size())},

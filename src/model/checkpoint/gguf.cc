@@ -36,8 +36,7 @@ void read_yarn(const GgufFile& file, const std::string& at, ModelConfig& c) {
       file.get_or<int64_t>(at + "rope.scaling.original_context_length", c.max_position_embeddings);
   s.beta_fast = file.get_or<float>(at + "rope.scaling.yarn_beta_fast", 32);
   s.beta_slow = file.get_or<float>(at + "rope.scaling.yarn_beta_slow", 1);
-  s.attention_factor =
-      file.get_or<float>(at + "rope.scaling.attn_factor", 1) * yarn_attention_factor(s.factor, 1);
+  s.attention_factor = file.get_or<float>(at + "rope.scaling.attn_factor", 1) * yarn_attention_factor(s.factor, 1);
 }
 
 void read_longrope(const GgufFile& file, const std::string& at, ModelConfig& c) {

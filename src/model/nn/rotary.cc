@@ -23,8 +23,7 @@ struct YarnRange {
 };
 YarnRange yarn_range(const RopeScaling& s, int64_t dim, float theta) {
   const auto dimension = [&](float turns) {
-    return double(dim) *
-           std::log(double(s.original_max_position_embeddings) / (double(turns) * 2 * std::numbers::pi)) /
+    return double(dim) * std::log(double(s.original_max_position_embeddings) / (double(turns) * 2 * std::numbers::pi)) /
            (2 * std::log(double(theta)));
   };
   double low = dimension(s.beta_fast), high = dimension(s.beta_slow);

@@ -271,9 +271,8 @@ void gelu_tanh_backward(const T* dy, const T* x, int64_t n, T* dx) {
 
 template <class T>
 void soft_cap_forward(const T* x, float cap, int64_t n, T* y) {
-  for_vectors(n, [&](int64_t i, auto part) {
-    store(y + i, broadcast(cap) * tanh(load(x + i, part) / broadcast(cap)), part);
-  });
+  for_vectors(
+      n, [&](int64_t i, auto part) { store(y + i, broadcast(cap) * tanh(load(x + i, part) / broadcast(cap)), part); });
 }
 
 template <class T>
