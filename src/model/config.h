@@ -41,6 +41,7 @@ struct EncoderConfig {
   std::string hidden_act = "gelu";
   float layer_norm_eps = 1e-12f;
   int64_t type_vocab_size = 2, num_labels = 2;
+  std::vector<std::string> labels = {};  // what the classes are called; empty: LABEL_0, LABEL_1 …
   int32_t pad_token_id = 0;
   int64_t position_offset = 0;  // RoBERTa counts positions from pad_token_id + 1
   bool has_pooler = false;      // a checkpoint has it or not
@@ -50,6 +51,10 @@ struct EncoderConfig {
   bool is_gated_act = false;
   bool scale_decoder_outputs = true;  // by 1 / √hidden_size, before a tied head
   int32_t decoder_start_token_id = 0;
+
+  std::string label(int64_t i) const {
+    return size_t(i) < labels.size() ? labels[size_t(i)] : "LABEL_" + std::to_string(i);
+  }
 };
 
 struct ModelConfig {

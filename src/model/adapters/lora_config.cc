@@ -70,7 +70,13 @@ bool LoraConfig::targets(const std::string& name) const {
 
 bool LoraConfig::saves(const std::string& name) const {
   return std::any_of(modules_to_save.begin(), modules_to_save.end(),
-                     [&](const std::string& end) { return name.ends_with(end); });
+                     [&](const std::string& module) { return is_in_module(name, module); });
+}
+
+bool is_in_module(const std::string& name, const std::string& module) {
+  for (size_t end = name.size(); end != std::string::npos && end > 0; end = name.rfind('.', end - 1))
+    if (std::string_view(name).substr(0, end).ends_with(module)) return true;
+  return false;
 }
 
 void LoraConfig::validate(const std::string& where) const {

@@ -100,10 +100,35 @@ std::string Checkpoint::stored_name(const std::string& hf_name) const {
   if (const std::string together = together_in_folder(hf_name);
       !together.empty() && !source_->find(hf_name) && source_->find(together))
     return together;
+  // Files of an encoder alone have its names without the family's.
+  if (const std::string prefix = config_.model_type + ".";
+      is_encoder(config_.model_type) && hf_name.starts_with(prefix) && !source_->find(hf_name))
+    return hf_name.substr(prefix.size());
   // The first files of GPT-2 hold the model alone, without its head.
   constexpr std::string_view kModel = "transformer.";
   if (hf_name.starts_with(kModel) && !source_->find(hf_name)) return hf_name.substr(kModel.size());
   return hf_name;
+}
+
+Checkpoint Checkpoint::classifying(EncoderConfig::Head head, const std::vector<std::string>& labels) const {
+  if (config_.model_type != "bert" && config_.model_type != "roberta")
+    throw Error(path_.string() + ": a model of the family " + config_.model_type + " is no encoder",
+                "choose a BERT or RoBERTa model");
+  Checkpoint c = *this;
+  EncoderConfig& e = c.config_.encoder;
+  if (e.head == head) {
+    for (const std::string& label : labels) {
+      bool known = false;
+      for (int64_t i = 0; i < e.num_labels; ++i) known = known || e.label(i) == label;
+      if (!known)
+        throw Error(path_.string() + ": its head does not know the label \"" + label + "\"",
+                    "begin with a model that has no head for classes, or use its labels");
+    }
+    return c;
+  }
+  e.head = head, e.labels = labels, e.num_labels = int64_t(labels.size()), e.prefix = config_.model_type + ".";
+  e.has_pooler = head == EncoderConfig::Head::kSequence && config_.model_type == "bert";
+  return c;
 }
 
 bool Checkpoint::raised_in_gguf(const std::string& hf_name) const {

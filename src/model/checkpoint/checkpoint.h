@@ -31,6 +31,10 @@ class Checkpoint {
   static Checkpoint untrained(const std::filesystem::path& config, const std::filesystem::path& tokenizer);
   static Checkpoint untrained(const std::string& config_json, const std::filesystem::path& tokenizer);
 
+  // The same checkpoint of an encoder, to be a classifier of these labels: its own head where it has one of that kind, whose labels must be
+  // among its own; else what has() says is missing is new.
+  Checkpoint classifying(EncoderConfig::Head head, const std::vector<std::string>& labels) const;
+
   const ModelConfig& config() const { return config_; }
   const std::filesystem::path& path() const { return path_; }
   const std::string& name() const { return name_; }  // for people: "SmolLM2-135M-Instruct.Q4_1"
