@@ -176,7 +176,7 @@ class Stepper {
     }
     batch.ids = ids;
     PagedStep state(cache_, parts);
-    batch.state = &state;
+    batch.state = &state, batch.context_length = loaded_.model.model().config().max_position_embeddings;
     const Variable hidden = loaded_.model.model().hidden_states(ctx_, batch);
     state.commit();
     if (logits) (void)loaded_.model.model().logits(ctx_, ops::select_rows(ctx_, hidden, ends));

@@ -10,6 +10,7 @@ namespace sedum::cli {
   X(tokenizer, "train a tokenizer of one's own")                     \
   X(template, "a conversation as the model's prompt, exactly")       \
   X(embed, "texts to vectors, by an encoder")                        \
+  X(classify, "labels of texts or words, by an encoder")             \
   X(forward, "logits of token ids, as a NumPy file")                 \
   X(generate, "one answer")                                          \
   X(chat, "a conversation in the terminal")                          \

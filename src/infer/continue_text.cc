@@ -32,7 +32,7 @@ std::string continue_text(Context& ctx, const CausalModel& model, const Tokenize
     Batch batch;
     batch.ids = std::make_shared<std::vector<int32_t>>(tokens.end() - rows, tokens.end());
     for (int64_t r = 0; r < rows; ++r) batch.positions.push_back(int32_t(sequence.length + r));
-    batch.state = &state;
+    batch.state = &state, batch.context_length = end;
     const Variable hidden = model.hidden_states(ctx, batch);
     state.commit();
     const auto last = std::make_shared<std::vector<int32_t>>(1, int32_t(rows) - 1);

@@ -138,7 +138,7 @@ void LocalEngine::step() {
   model_.select_adapters(std::move(runs));
   batch.ids = std::move(ids);
   PagedStep state(cache_, parts);
-  batch.state = &state;
+  batch.state = &state, batch.context_length = options_.context_length;
   const Variable hidden = model_.model().hidden_states(context_, batch);
   state.commit();
   Variable logits;

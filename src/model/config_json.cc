@@ -10,16 +10,30 @@ namespace {
 
 // Windows and layers without positions, by layer.
 void write_layers(const ModelConfig& c, nlohmann::ordered_json& out) {
-  const bool always = c.model_type == "mistral" || c.model_type == "phi3";  // a window is for all layers
+  const bool always =
+      c.model_type == "mistral" || c.model_type == "mixtral" || c.model_type == "phi3";  // a window is for all layers
   if (c.sliding_window > 0) {
     out["sliding_window"] = c.sliding_window;
     if (!always) out["use_sliding_window"] = true;
     for (int64_t i = 0; i < c.num_hidden_layers && !always; ++i)
       out["layer_types"].push_back(c.window_of(i) > 0 ? "sliding_attention" : "full_attention");
-  } else if (c.model_type == "mistral") {
+  } else if (c.model_type == "mistral" || c.model_type == "mixtral") {
     out["sliding_window"] = nullptr;  // a missing one counts as 4096
   }
   for (const bool unrotated : c.unrotated_layers) out["no_rope_layers"].push_back(unrotated ? 0 : 1);
+}
+
+void write_experts(const ModelConfig& c, nlohmann::ordered_json& out) {
+  if (!is_mixture(c.model_type)) return;
+  const bool mixtral = c.model_type == "mixtral";
+  out[mixtral ? "num_local_experts" : "num_experts"] = c.num_experts;
+  out["num_experts_per_tok"] = c.num_experts_per_tok;
+  out["router_aux_loss_coef"] = c.router_aux_loss_coef, out["output_router_logits"] = c.output_router_logits;
+  if (mixtral) return;
+  out["moe_intermediate_size"] = c.moe_intermediate_size, out["norm_topk_prob"] = c.norm_topk_prob;
+  out["decoder_sparse_step"] = 1, out["mlp_only_layers"] = nlohmann::ordered_json::array();
+  for (int64_t i = 0; i < c.num_hidden_layers; ++i)
+    if (!c.is_sparse(i)) out["mlp_only_layers"].push_back(i);
 }
 
 nlohmann::ordered_json gpt2_to_json(const ModelConfig& c) {
@@ -61,19 +75,43 @@ nlohmann::ordered_json config_to_json(const ModelConfig& c) {
                            {"low_freq_factor", c.rope_scaling.low_freq_factor},
                            {"high_freq_factor", c.rope_scaling.high_freq_factor},
                            {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
+  if (c.rope_scaling.type == RopeScaling::Type::kYarn)
+    out["rope_scaling"] = {{"rope_type", "yarn"},
+                           {"factor", c.rope_scaling.factor},
+                           {"attention_factor", c.rope_scaling.attention_factor},
+                           {"beta_fast", c.rope_scaling.beta_fast},
+                           {"beta_slow", c.rope_scaling.beta_slow},
+                           {"truncate", c.rope_scaling.truncate},
+                           {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
+  if (c.rope_scaling.type == RopeScaling::Type::kLongRope)
+    out["rope_scaling"] = {{"rope_type", "longrope"},
+                           {"factor", c.rope_scaling.factor},
+                           {"attention_factor", c.rope_scaling.attention_factor},
+                           {"short_factor", c.rope_scaling.short_factor},
+                           {"long_factor", c.rope_scaling.long_factor},
+                           {"original_max_position_embeddings", c.rope_scaling.original_max_position_embeddings}};
   if (c.partial_rotary_factor != 1) out["partial_rotary_factor"] = c.partial_rotary_factor;
-  if (c.model_type == "gemma3_text") {
+  if (is_gemma(c.model_type)) {
     out["hidden_activation"] = c.hidden_act,
     out["query_pre_attn_scalar"] = int64_t(c.query_pre_attn_scalar);  // transformers wants a whole number
-    out["rope_local_base_freq"] = c.rope_local_base_freq;
+    if (c.model_type == "gemma3_text") out["rope_local_base_freq"] = c.rope_local_base_freq;
+    const auto cap = [&](const char* key, float value) {  // a missing one would count as Gemma 2's own
+      out[key] = value > 0 ? nlohmann::ordered_json(value) : nlohmann::ordered_json(nullptr);
+    };
+    cap("attn_logit_softcapping", c.attn_logit_softcapping);
+    cap("final_logit_softcapping", c.final_logit_softcapping);
   } else {
     out["hidden_act"] = "silu";
   }
-  if (c.model_type == "phi3") out["original_max_position_embeddings"] = c.max_position_embeddings;
+  if (c.model_type == "phi3")
+    out["original_max_position_embeddings"] = c.rope_scaling.type == RopeScaling::Type::kLongRope
+                                                  ? c.rope_scaling.original_max_position_embeddings
+                                                  : c.max_position_embeddings;
   // Their default is an id that a smaller vocabulary has not.
   if (c.model_type == "phi3" || c.model_type == "smollm3") out["pad_token_id"] = nullptr;
   if (c.model_type != "qwen2") out["attention_bias"] = c.attention_bias, out["mlp_bias"] = c.mlp_bias;
   write_layers(c, out);
+  write_experts(c, out);
   out["attention_dropout"] = c.attention_dropout;
   out["initializer_range"] = c.initializer_range;
   if (c.resid_pdrop > 0) out["resid_pdrop"] = c.resid_pdrop;

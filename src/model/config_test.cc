@@ -97,7 +97,11 @@ TEST(ModelConfig, MistakesNameFileAndKey) {
   EXPECT_THAT(problem(with("head_dim", 7)), HasSubstr("odd"));
   EXPECT_THAT(problem(with("hidden_size", 0)), HasSubstr("hidden_size is 0"));
   EXPECT_THAT(problem(with("vocab_size", int64_t{1} << 40)), HasSubstr("vocab_size"));
-  EXPECT_THAT(problem(with("rope_scaling", {{"rope_type", "yarn"}})), HasSubstr("yarn"));
+  EXPECT_THAT(problem(with("rope_scaling", {{"rope_type", "dynamic"}})), HasSubstr("dynamic"));
+  EXPECT_THAT(
+      problem(with("rope_scaling", {{"rope_type", "longrope"}, {"short_factor", {1, 1}}, {"long_factor", {1}}})),
+      HasSubstr("factors of longrope"));
+  EXPECT_THAT(problem(with("rope_scaling", {{"rope_type", "yarn"}, {"factor", -1}})), HasSubstr("not above 0"));
   EXPECT_THAT(problem(with("rope_scaling", {{"rope_type", "linear"}})), HasSubstr("factor"));
   EXPECT_THAT(problem(with("rope_scaling", 3)), HasSubstr("not an object"));
   EXPECT_THAT(problem(with("eos_token_id", json::array({"x"}))), HasSubstr("eos_token_id"));
@@ -112,6 +116,44 @@ TEST(ModelConfig, ParametersAreThoseOfTheFile) {
     for (const std::string& tensor : checkpoint.tensor_names()) stored += checkpoint.tensor(tensor).count();
     EXPECT_EQ(checkpoint.config().parameter_count(), stored) << name;
   }
+}
+
+// What transformers computes of the same keys: 0.1 ln 4 + 1, √(1 + ln 32 / ln 4096), and what is given.
+TEST(ModelConfig, AttentionFactorsOfStretchedRope) {
+  const auto of = [](const json& scaling) { return parse(with("rope_scaling", scaling)).rope_scaling; };
+  const RopeScaling yarn = of({{"type", "yarn"}, {"factor", 4.0}, {"original_max_position_embeddings", 32}});
+  EXPECT_EQ(yarn.type, RopeScaling::Type::kYarn);
+  EXPECT_NEAR(yarn.attention_factor, 1.1386294, 1e-6);
+  EXPECT_EQ(of({{"type", "yarn"}, {"factor", 4.0}, {"attention_factor", 1.5}}).attention_factor, 1.5f);
+  EXPECT_NEAR(of({{"type", "yarn"}, {"factor", 4.0}, {"mscale", 1.0}, {"mscale_all_dim", 0.5}}).attention_factor,
+              1.1386294 / 1.0693147, 1e-6);
+  json document = with("rope_scaling", {{"type", "su"}, {"short_factor", {1, 1, 1, 1}}, {"long_factor", {1, 2, 3, 4}}});
+  document["model_type"] = "phi3", document["max_position_embeddings"] = 131072;
+  document["original_max_position_embeddings"] = 4096;
+  const RopeScaling longrope = parse(document).rope_scaling;
+  EXPECT_EQ(longrope.type, RopeScaling::Type::kLongRope);
+  EXPECT_EQ(longrope.original_max_position_embeddings, 4096);
+  EXPECT_FLOAT_EQ(longrope.factor, 32);
+  EXPECT_NEAR(longrope.attention_factor, 1.1902381, 1e-6);
+  // Written and read again it is the same.
+  const RopeScaling again = parse_config_json(config_to_json(parse(document)).dump(), "again").rope_scaling;
+  EXPECT_EQ(again.long_factor, longrope.long_factor);
+  EXPECT_EQ(again.attention_factor, longrope.attention_factor);
+  EXPECT_EQ(again.original_max_position_embeddings, 4096);
+}
+
+TEST(ModelConfig, MixturesOfExperts) {
+  json document = with("model_type", "qwen3_moe");
+  document["num_experts"] = 8, document["num_experts_per_tok"] = 2, document["moe_intermediate_size"] = 16;
+  document["num_hidden_layers"] = 6, document["decoder_sparse_step"] = 2, document["mlp_only_layers"] = {3};
+  const ModelConfig c = parse(document);
+  for (int64_t i = 0; i < 6; ++i) EXPECT_EQ(c.is_sparse(i), i == 1 || i == 5) << i;
+  EXPECT_FALSE(c.norm_topk_prob);
+  EXPECT_EQ(c.parameter_count() - c.active_parameter_count(), 2 * 6 * 3 * 32 * 16);
+  const ModelConfig again = parse_config_json(config_to_json(c).dump(), "again");
+  EXPECT_EQ(again.dense_layers, c.dense_layers);
+  document["num_experts_per_tok"] = 9;
+  EXPECT_THAT(problem(document), HasSubstr("9 of 8 experts"));
 }
 
 }  // namespace

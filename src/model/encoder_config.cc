@@ -19,6 +19,11 @@ std::string architecture_of(const Keys& keys) {
 void read_labels(const Keys& keys, EncoderConfig& encoder, const std::string& where) {
   if (keys.has("id2label")) encoder.num_labels = int64_t(keys.raw()["id2label"].size());
   encoder.num_labels = keys.get_or<int64_t>("num_labels", encoder.num_labels);
+  for (int64_t i = 0; keys.has("id2label") && i < encoder.num_labels; ++i) {
+    const auto found = keys.raw()["id2label"].find(std::to_string(i));
+    if (found == keys.raw()["id2label"].end() || !found->is_string()) break;
+    encoder.labels.push_back(found->get<std::string>());
+  }
   if (encoder.num_labels < 1 || encoder.num_labels > 1 << 20)
     throw Error(where + ": num_labels is " + std::to_string(encoder.num_labels), "the file is damaged");
 }
@@ -133,9 +138,9 @@ nlohmann::ordered_json encoder_config_to_json(const ModelConfig& c) {
     out["hidden_act"] = e.hidden_act, out["layer_norm_eps"] = e.layer_norm_eps;
     out["hidden_dropout_prob"] = c.resid_pdrop, out["attention_probs_dropout_prob"] = c.attention_dropout;
     if (e.head == Head::kSequence || e.head == Head::kToken) {  // transformers counts id2label
-      nlohmann::ordered_json labels = nlohmann::ordered_json::object();
-      for (int64_t i = 0; i < e.num_labels; ++i) labels[std::to_string(i)] = "LABEL_" + std::to_string(i);
-      out["id2label"] = labels;
+      nlohmann::ordered_json names = nlohmann::ordered_json::object(), numbers = names;
+      for (int64_t i = 0; i < e.num_labels; ++i) names[std::to_string(i)] = e.label(i), numbers[e.label(i)] = i;
+      out["id2label"] = names, out["label2id"] = numbers;
     }
   }
   out["initializer_range"] = c.initializer_range, out["tie_word_embeddings"] = c.tie_word_embeddings;

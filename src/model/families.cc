@@ -7,10 +7,12 @@ namespace sedum {
 
 const std::vector<ModelFamily>& model_families() {
   static const std::vector<ModelFamily> all{
-      {"llama", "LlamaForCausalLM", "llama", true},          {"mistral", "MistralForCausalLM", "llama", true},
-      {"qwen2", "Qwen2ForCausalLM", "qwen2", false},         {"qwen3", "Qwen3ForCausalLM", "qwen3", false},
-      {"smollm3", "SmolLM3ForCausalLM", "smollm3", true},    {"phi3", "Phi3ForCausalLM", "phi3", false},
-      {"gemma3_text", "Gemma3ForCausalLM", "gemma3", false}, {"gpt2", "GPT2LMHeadModel", "gpt2", false},
+      {"llama", "LlamaForCausalLM", "llama", true},       {"mistral", "MistralForCausalLM", "llama", true},
+      {"qwen2", "Qwen2ForCausalLM", "qwen2", false},      {"qwen3", "Qwen3ForCausalLM", "qwen3", false},
+      {"smollm3", "SmolLM3ForCausalLM", "smollm3", true}, {"phi3", "Phi3ForCausalLM", "phi3", false},
+      {"mixtral", "MixtralForCausalLM", "llama", true},   {"qwen3_moe", "Qwen3MoeForCausalLM", "qwen3moe", false},
+      {"gemma2", "Gemma2ForCausalLM", "gemma2", false},   {"gemma3_text", "Gemma3ForCausalLM", "gemma3", false},
+      {"gpt2", "GPT2LMHeadModel", "gpt2", false},
   };
   return all;
 }

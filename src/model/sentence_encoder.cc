@@ -28,16 +28,8 @@ bool flag(const json& object, const char* key) {
 }  // namespace
 
 SentenceEncoder::SentenceEncoder(Runtime& runtime, const fs::path& path, Compute compute)
-    : runtime_(runtime), compute_(compute), checkpoint_(Checkpoint::open(path)) {
-  const ModelConfig& config = checkpoint_.config();
-  if (!is_encoder(config.model_type) || is_seq2seq(config.model_type))
-    throw Error(path.string() + ": a model of the family \"" + config.model_type + "\" is no encoder",
-                "give a BERT or RoBERTa model");
-  CheckpointFactory factory(checkpoint_, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
-                            compute == Compute::kInt8 ? Pack::kForward : Pack::kNone);
-  model_ = std::make_unique<BertModel>(config, factory);
-  max_tokens_ = config.max_position_embeddings - config.encoder.position_offset;
-  read_pooling(path);
+    : encoder_(runtime, path, compute), max_tokens_(encoder_.most_tokens()) {
+  read_pooling(encoder_.checkpoint().path());
 }
 
 void SentenceEncoder::read_pooling(const fs::path& path) {
@@ -67,7 +59,7 @@ void SentenceEncoder::read_pooling(const fs::path& path) {
 std::vector<int32_t> SentenceEncoder::tokens(const std::string& text) const {
   Truncation truncation;
   truncation.max_length = size_t(max_tokens_);
-  return checkpoint_.tokenizer()->encode_single(text, truncation).ids;
+  return checkpoint().tokenizer()->encode_single(text, truncation).ids;
 }
 
 std::vector<std::vector<float>> SentenceEncoder::encode(const std::vector<std::string>& texts) const {
@@ -83,7 +75,7 @@ std::vector<std::vector<float>> SentenceEncoder::encode_ids(const std::vector<st
           "a text has " + std::to_string(ids.size()) + " tokens, the encoder takes 1 to " + std::to_string(max_tokens_),
           "shorten it");
     for (const int32_t id : ids)
-      if (id < 0 || id >= model_->config().vocab_size)
+      if (id < 0 || id >= encoder_.model().config().vocab_size)
         throw Error("the encoder has no token " + std::to_string(id), "use its own tokenizer");
   }
   std::vector<std::vector<float>> vectors;
@@ -94,9 +86,9 @@ std::vector<std::vector<float>> SentenceEncoder::encode_ids(const std::vector<st
     for (; begin < sequences.size() && (some.empty() || rows + int64_t(sequences[begin].size()) <= kRowsAtOnce);
          ++begin)
       rows += int64_t(sequences[begin].size()), some.push_back(sequences[begin]);
-    Context ctx = runtime_.context(compute_);
+    Context ctx = encoder_.runtime().context(encoder_.compute());
     const Batch batch = Batch::of_sequences(some);
-    const Variable hidden = model_->hidden_states(ctx, batch);
+    const Variable hidden = encoder_.model().hidden_states(ctx, batch);
     for (const AttentionSegment& s : *batch.segments) {
       const float* state = hidden.value().data<float>() + size_t(s.query_begin) * width;
       std::vector<double> sum(width);

@@ -10,8 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "model/architectures/bert.h"
-#include "model/runtime_model.h"
+#include "model/runtime_encoder.h"
 
 namespace sedum {
 
@@ -26,16 +25,13 @@ class SentenceEncoder {
   std::vector<std::vector<float>> encode_ids(const std::vector<std::vector<int32_t>>& sequences) const;
   std::vector<int32_t> tokens(const std::string& text) const;
 
-  int64_t dimensions() const { return model_->config().hidden_size; }
+  int64_t dimensions() const { return encoder_.model().config().hidden_size; }
   int64_t max_tokens() const { return max_tokens_; }
-  const Checkpoint& checkpoint() const { return checkpoint_; }
+  const Checkpoint& checkpoint() const { return encoder_.checkpoint(); }
 
  private:
   void read_pooling(const std::filesystem::path& path);
-  Runtime& runtime_;
-  Compute compute_;
-  Checkpoint checkpoint_;
-  std::unique_ptr<BertModel> model_;
+  RuntimeEncoder encoder_;
   bool first_token_ = false, normalise_ = true;
   int64_t max_tokens_ = 0;
 };

@@ -119,6 +119,7 @@ std::vector<std::string> linear_layers(const Checkpoint& checkpoint) {
   std::vector<std::string> layers;
   for (const std::string& name : checkpoint.tensor_names()) {
     if (!name.ends_with(".weight") || name.find("embed") != std::string::npos || name.starts_with("lm_head")) continue;
+    if (is_router(name)) continue;  // of some thousand values, on which all else depends
     if (checkpoint.tensor(name).shape().rank() == 2) layers.push_back(name.substr(0, name.size() - 7));
   }
   return layers;

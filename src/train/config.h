@@ -19,7 +19,7 @@
 namespace sedum {
 
 struct TrainConfig {
-  std::string stage = "sft";             // sft | pretrain | mlm | embed | seq2seq | dpo | orpo | kto | distill
+  std::string stage = "sft";  // sft | pretrain | mlm | embed | classify | seq2seq | dpo | orpo | kto | distill
   std::string finetuning_type = "lora";  // lora | qlora | full
   std::string model_name_or_path, adapter_name_or_path, output_dir;
   bool train_from_scratch = false;     // random weights: model_name_or_path gives the sizes alone
@@ -35,6 +35,8 @@ struct TrainConfig {
   float mlm_probability = 0.15f;  // of mlm: the share of tokens that are guessed
 
   std::optional<float> attention_dropout, resid_pdrop, embd_pdrop;  // else the model's own
+  std::optional<float>
+      moe_aux_loss_coef;  // of a mixture of experts' load-balancing loss; else as its config.json asks for it
   float label_smoothing_factor = 0, neftune_noise_alpha = 0;
 
   std::vector<std::string> train_files, eval_files;
@@ -93,7 +95,7 @@ struct TrainConfig {
   std::string canonical() const;
   bool from_scratch() const;  // train_from_scratch, or a `model` block
   bool prefers() const;       // dpo, orpo, kto
-  bool encodes() const { return stage == "mlm" || stage == "embed" || stage == "seq2seq"; }
+  bool encodes() const { return stage == "mlm" || stage == "embed" || stage == "classify" || stage == "seq2seq"; }
   PreferenceOptions preference_options() const;
 };
 

@@ -102,6 +102,7 @@ std::map<std::string, Key> stage_keys(TrainConfig& c) {
                                      {"pretrain", "pretrain"},
                                      {"mlm", "mlm"},
                                      {"embed", "embed"},
+                                     {"classify", "classify"},
                                      {"seq2seq", "seq2seq"},
                                      {"dpo", "dpo"},
                                      {"orpo", "orpo"},
@@ -130,6 +131,7 @@ std::map<std::string, Key> stage_keys(TrainConfig& c) {
       {"attention_dropout", optional(c.attention_dropout)},
       {"resid_pdrop", optional(c.resid_pdrop)},
       {"embd_pdrop", optional(c.embd_pdrop)},
+      {"moe_aux_loss_coef", optional(c.moe_aux_loss_coef)},
       {"label_smoothing_factor", plain(c.label_smoothing_factor)},
       {"neftune_noise_alpha", plain(c.neftune_noise_alpha)},
   };
@@ -182,14 +184,19 @@ void check_kind_keys(const TrainConfig& c, const std::string& where) {
   share(c.embd_pdrop.value_or(0), "embd_pdrop"), share(c.label_smoothing_factor, "label_smoothing_factor");
   require(c.label_smoothing_factor == 0 || (!c.prefers() && c.stage != "distill"),
           "label_smoothing_factor is for stages sft and pretrain", "remove it");
+  require(c.moe_aux_loss_coef.value_or(0) >= 0, "moe_aux_loss_coef cannot be negative", "0.001 is usual");
+  require(!c.moe_aux_loss_coef || (!c.prefers() && !c.encodes()),
+          "moe_aux_loss_coef is for stages sft, pretrain and distill", "remove it");
   require(c.mlm_probability > 0 && c.mlm_probability < 1, "mlm_probability must be above 0 and below 1",
           "0.15 is usual");
-  require(!c.encodes() || c.finetuning_type == "full", "stage: " + c.stage + " trains the whole model",
+  require(c.stage != "seq2seq" || c.finetuning_type == "full", "stage: seq2seq trains the whole model",
           "set finetuning_type: full");
+  require(c.stage != "classify" || (!c.packing && !c.train_on_prompt),
+          "packing and train_on_prompt are not for stage: classify", "remove them");
   require(!c.encodes() || (c.pretokenized.empty() && c.sample_prompts.empty() && c.neftune_noise_alpha == 0),
           "data.pretokenized, sample_prompts and neftune_noise_alpha are for models that continue texts",
           "remove them");
-  require((c.stage != "mlm" && c.stage != "embed") || c.label_smoothing_factor == 0,
+  require((c.stage != "mlm" && c.stage != "embed" && c.stage != "classify") || c.label_smoothing_factor == 0,
           "label_smoothing_factor is not for stage: " + c.stage, "remove it");
   require(c.neftune_noise_alpha >= 0, "neftune_noise_alpha cannot be negative", "5 is usual");
   require(c.pretokenized.empty() || !c.prefers(), "data.pretokenized holds no preferences", "give data.train");

@@ -6,10 +6,12 @@
 #include "base/error.h"
 #include "base/progress.h"
 #include "data/encode.h"
+#include "data/labelled.h"
 #include "data/preference.h"
 #include "data/rows.h"
 #include "data/shards.h"
 #include "data/split.h"
+#include "model/classifier.h"
 #include "train/train.h"
 
 namespace sedum {
@@ -270,6 +272,56 @@ data::Sample paired_texts(const data::Conversation& row, const Tokenizer& tokeni
   return s;
 }
 
+// Labels stand where the loader looks for what is predicted: the class of token t is label t + 1, that of a text the label behind its first
+// token.
+data::Sample labelled_sample(const data::Labelled& row, const Checkpoint& checkpoint, int cutoff) {
+  const EncoderConfig& encoder = checkpoint.config().encoder;
+  const auto class_of = [&](const std::string& label) {
+    for (int64_t i = 0; i < encoder.num_labels; ++i)
+      if (encoder.label(i) == label) return int32_t(i);
+    throw Error(row.origin.to_string() + ": the model has no label \"" + label + "\"",
+                "each label must be in the training rows");
+  };
+  if (row.has_tokens() != (encoder.head == EncoderConfig::Head::kToken))
+    throw Error(row.origin.to_string() + ": texts and tokens are mixed",
+                "give training and evaluation rows of one kind");
+  data::Sample s;
+  const Tokenizer& tokenizer = *checkpoint.tokenizer();
+  std::vector<int32_t> first{0};
+  if (row.has_tokens()) {
+    EncodedWords words = encode_words(tokenizer, checkpoint.config(), row.tokens, cutoff);
+    s.ids = std::move(words.ids), first = std::move(words.first);
+  } else {
+    Truncation truncation;
+    truncation.max_length = size_t(cutoff);
+    s.ids = tokenizer.encode_single(row.text, truncation).ids;
+  }
+  if (s.ids.size() < 2)
+    throw Error(row.origin.to_string() + ": no tokens around the text", "choose the model's own tokenizer");
+  s.labels.assign(s.ids.size(), data::kIgnored);
+  for (size_t i = 0; i < first.size(); ++i)
+    if (first[i] >= 0 && size_t(first[i]) + 1 < s.labels.size())
+      s.labels[size_t(first[i]) + 1] = class_of(row.labels[i]);
+  return s;
+}
+
+TrainData load_labelled(const TrainConfig& config, const Checkpoint& checkpoint) {
+  const auto parts = read_parts<data::Labelled>(
+      config, [](const std::string& file) { return data::read_labelled(file); },
+      [](const data::Labelled& row) { return row.has_tokens() ? row.origin.to_string() : row.text; });
+  const auto encode = [&](const std::vector<data::Labelled>& rows) {
+    std::vector<data::Sample> samples;
+    Progress progress("tokenising", rows.size());
+    for (const data::Labelled& row : rows)
+      samples.push_back(labelled_sample(row, checkpoint, config.cutoff_len)), progress.advance(1);
+    return samples;
+  };
+  TrainData out;
+  out.eval = encode(parts.eval);
+  out.train = std::make_unique<data::Loader>(encode(parts.train), loader_config(config));
+  return out;
+}
+
 TrainData load_encoder_data(const TrainConfig& config, const Checkpoint& checkpoint) {
   const auto parts = read_parts<data::Conversation>(
       config, [](const std::string& file) { return data::read_conversations(file); }, first_message);
@@ -308,6 +360,7 @@ TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoin
         throw Error("data.train: shards stand alone", "pack all texts into one folder");
       return load_shards(config, checkpoint);
     }
+  if (config.stage == "classify") return load_labelled(config, checkpoint);
   if (config.encodes()) return load_encoder_data(config, checkpoint);
   Encoder encoder(config, checkpoint);
   if (config.stage == "kto") return load_judgements(config, encoder);

@@ -8,7 +8,9 @@
 #include "base/file.h"
 #include "compute/ops/loss.h"
 #include "data/masking.h"
+#include "model/classifier.h"
 #include "model/model_testing.h"
+#include "model/sentence_encoder.h"
 #include "train/objective.h"
 
 namespace sedum {
@@ -52,6 +54,13 @@ class Encoders : public ::testing::Test {
            {{"instruction", "winter"}, {"output", "summer light"}},
            {{"instruction", "the plant"}, {"output", "a leaf"}},
            {{"instruction", "is the soil dry?"}, {"output", "often"}}});
+  }
+  // The tiny classifier has no tokenizer of its own.
+  void fs_copy_with_tokenizer() {
+    const auto to = folder_ / "with_tokenizer";
+    std::filesystem::copy(config_.model_name_or_path, to);
+    std::filesystem::copy(testing::tiny_model("bert") / "tokenizer.json", to / "tokenizer.json");
+    config_.model_name_or_path = to.string();
   }
   TrainResult run(int steps, float rate) {
     config_.max_steps = steps, config_.learning_rate = rate, config_.eval_files = config_.train_files;
@@ -239,6 +248,94 @@ TEST_F(Encoders, StagesAndFamiliesFit) {
   EXPECT_THAT(problem(), HasSubstr("seq2seq for t5"));
   config_.model_name_or_path = testing::tiny_model("bert").string(), config_.stage = "pretrain";
   EXPECT_THAT(problem(), HasSubstr("use stage: mlm, or embed"));
+}
+
+// A base without a head learns to tell texts apart, whole and by an adapter; what comes out predicts the same, by its labels' names.
+TEST_F(Encoders, TextsAreClassified) {
+  config_.stage = "classify";
+  std::vector<json> rows;
+  for (const char* text : {"water the plant", "the soil is dry", "a leaf in the light", "light is in the leaf"})
+    rows.push_back({{"text", text}, {"label", "garden"}});
+  for (const char* text : {"in winter", "summer is often", "how often in summer", "winter and summer"})
+    rows.push_back({{"text", text}, {"label", "season"}});
+  write(rows);
+  for (const std::string base : {"bert_plain", "bert"})
+    for (const std::string tuning : {"full", "lora"}) {
+      config_.model_name_or_path = testing::tiny_model(base).string(), config_.finetuning_type = tuning;
+      config_.lora = {.r = 4, .lora_alpha = 16, .target_modules = {"query", "value"}};
+      config_.output_dir = (folder_ / (base + tuning)).string();
+      // The tiny BERT for masked tokens has no tokenizer's trouble: both have the same.
+      const TrainResult result = run(40, 5e-3f);
+      EXPECT_LT(result.eval_loss_after, 0.2 * result.eval_loss_before) << base << tuning;
+      Runtime runtime(1);
+      const Classifier classifier(runtime, config_.output_dir);
+      for (const json& row : rows) {
+        const Classified c = classifier.texts({row["text"].get<std::string>()})[0];
+        EXPECT_EQ(classifier.name(c.label), row["label"]) << base << tuning;
+        EXPECT_NEAR(c.probabilities[0] + c.probabilities[1], 1, 1e-6);
+      }
+    }
+  const Checkpoint made = Checkpoint::open(folder_ / "bertfull/model");
+  EXPECT_EQ(made.config().encoder.labels, (std::vector<std::string>{"garden", "season"}));
+  EXPECT_TRUE(made.has("bert.pooler.dense.weight"));
+  // A head of other labels is not taken for these.
+  config_.model_name_or_path = testing::tiny_model("bert_sequence").string();
+  EXPECT_THAT(problem_of([&] { open_checkpoint(config_); }), HasSubstr("does not know the label"));
+}
+
+TEST_F(Encoders, WordsAreClassified) {
+  config_.stage = "classify", config_.model_name_or_path = testing::tiny_model("bert_plain").string();
+  write({{{"tokens", {"water", "the", "plant"}}, {"labels", {"O", "O", "B-LIFE"}}},
+         {{"tokens", {"a", "leaf", "in", "summer"}}, {"labels", {"O", "B-LIFE", "O", "B-TIME"}}},
+         {{"tokens", {"winter", "light"}}, {"labels", {"B-TIME", "O"}}},
+         {{"tokens", {"dry", "soil", "in", "winter"}}, {"labels", {"O", "O", "O", "B-TIME"}}}});
+  const TrainResult result = run(60, 5e-3f);
+  EXPECT_LT(result.eval_loss_after, 0.1 * result.eval_loss_before);
+  Runtime runtime(1);
+  const TrainableModel t = build_trainable(config_, runtime, runtime.arena);
+  const TrainData data = load_train_data(config_, t.checkpoint);
+  EXPECT_EQ(data.train->label_tokens(0), 13);  // words, not their pieces
+  const Classifier classifier(runtime, folder_ / "run");
+  ASSERT_TRUE(classifier.reads_words());
+  const auto words = classifier.words({{"the", "leaf", "in", "winter"}})[0];
+  ASSERT_EQ(words.size(), 4u);
+  EXPECT_EQ(classifier.name(words[1].label), "B-LIFE");
+  EXPECT_EQ(classifier.name(words[3].label), "B-TIME");
+}
+
+// Of two texts: −log of the softmax at the label, written out; and whatever the cut into micro-batches.
+TEST_F(Encoders, ClassificationsLossIsTheMeanOverTexts) {
+  config_.stage = "classify", config_.model_name_or_path = testing::tiny_model("bert_sequence").string();
+  fs_copy_with_tokenizer();
+  write({{{"text", "water"}, {"label", "LABEL_1"}}, {{"text", "the dry soil"}, {"label", "LABEL_3"}}});
+  config_.per_device_train_batch_size = 2;
+  const auto whole = first_step(config_);
+  Runtime runtime(1);
+  const Classifier classifier(runtime, config_.model_name_or_path);
+  const double expected = -(std::log(double(classifier.texts({"water"})[0].probabilities[1])) +
+                            std::log(double(classifier.texts({"the dry soil"})[0].probabilities[3]))) /
+                          2;
+  EXPECT_NEAR(whole.first, expected, 1e-5);
+  config_.per_device_train_batch_size = 1, config_.gradient_accumulation_steps = 2;
+  const auto pieces = first_step(config_);
+  EXPECT_NEAR(pieces.first, whole.first, 1e-5);
+  EXPECT_NEAR(pieces.second, whole.second, 1e-5 * whole.second);
+}
+
+// An adapter of an encoder that only embeds: PEFT's word for it, and vectors that it changes.
+TEST_F(Encoders, AdaptersEmbed) {
+  config_.stage = "embed", config_.model_name_or_path = testing::tiny_model("bert_plain").string();
+  config_.finetuning_type = "lora";
+  config_.lora = {.r = 4, .lora_alpha = 16, .target_modules = {"query", "value"}};
+  write({{{"instruction", "water the plant"}, {"output", "dry soil"}},
+         {{"instruction", "in summer"}, {"output", "the light is often"}},
+         {{"instruction", "a leaf"}, {"output", "winter"}}});
+  const TrainResult result = run(20, 5e-3f);
+  EXPECT_LT(result.eval_loss_after, result.eval_loss_before);
+  EXPECT_EQ(json::parse(read_file(folder_ / "run/adapter/adapter_config.json"))["task_type"], "FEATURE_EXTRACTION");
+  Runtime runtime(1);
+  const SentenceEncoder plain(runtime, testing::tiny_model("bert_plain")), adapted(runtime, folder_ / "run");
+  EXPECT_NE(plain.encode({"a leaf"}), adapted.encode({"a leaf"}));
 }
 
 }  // namespace

@@ -72,6 +72,36 @@ class Kinds : public ::testing::Test {
   int runs_ = 0;
 };
 
+// A mixture of experts: its load-balancing loss is reported, weighs what is asked, and recomputation and threads change nothing.
+TEST_F(Kinds, MixturesOfExperts) {
+  set_stage("pretrain");
+  config_.model_name_or_path.clear(), config_.finetuning_type = "full", config_.max_steps = 4;
+  config_.tokenizer_name_or_path = testing::tiny_model().string();
+  config_.model = json{{"model_type", "mixtral"},  {"vocab_size", 320},      {"hidden_size", 32},
+                       {"intermediate_size", 32},  {"num_hidden_layers", 2}, {"num_attention_heads", 4},
+                       {"num_key_value_heads", 2}, {"num_local_experts", 4}, {"num_experts_per_tok", 2}}
+                      .dump();
+  const std::vector<double> plain = losses(config_);
+  TrainConfig balanced = config_;
+  balanced.moe_aux_loss_coef = 0.5f;
+  const std::vector<double> with = losses(balanced);
+  EXPECT_NEAR(with[0] - plain[0], 0.5 * 2, 0.05);  // new routers are nearly even: k
+  EXPECT_LT(with[3], with[0]);
+  for (const bool recompute : {false, true})
+    for (const int threads : {1, 3}) {
+      TrainConfig other = balanced;
+      other.gradient_checkpointing = recompute, other.threads = threads;
+      EXPECT_EQ(losses(other), with) << recompute << threads;
+    }
+  TrainConfig dense = balanced;
+  dense.model.clear(), dense.model_name_or_path = testing::tiny_model().string(), dense.output_dir = folder_ / "dense";
+  EXPECT_THAT(problem_of([&] {
+                Events events;
+                train(dense, events);
+              }),
+              HasSubstr("no mixture of experts"));
+}
+
 // Rows of unequal length, undivided, in unequal micro-batches, packed: the same losses, with every kind of noise.
 TEST_F(Kinds, LossesDoNotDependOnTheCut) {
   for (const char* stage : {"sft", "dpo", "orpo", "kto", "distill"}) {

@@ -41,6 +41,7 @@ std::unique_ptr<Objective> make_objective(const TrainConfig& config, const Train
   if (config.stage == "distill") return make_distillation(config, trained, data, runtime, arena);
   if (config.stage == "mlm") return make_masked_lm(config, trained, data);
   if (config.stage == "embed") return make_paired_texts(config, trained, data);
+  if (config.stage == "classify") return make_classification(config, trained, data);
   if (config.stage == "seq2seq") return make_seq2seq(config, trained, data);
   return make_supervised(config, trained, data);
 }

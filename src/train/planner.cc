@@ -76,7 +76,8 @@ Plan plan(const TrainConfig& config) {
   result.disk_bytes = (parameters + states) * uint64_t(config.save_total_limit + 1) + parameters;
   // 6N for what is trained and multiplied; 4N where weights are frozen (no dW). Recomputation adds another forward, 2N.
   const ModelConfig& c = t.checkpoint.config();
-  const double n = double(c.parameter_count()) - (c.tie_word_embeddings ? 0 : double(c.vocab_size * c.hidden_size));
+  const double n =
+      double(c.active_parameter_count()) - (c.tie_word_embeddings ? 0 : double(c.vocab_size * c.hidden_size));
   result.flops_per_token = (config.finetuning_type == "full" ? 6 : 4) * n;
   const double per_token = result.flops_per_token + (config.gradient_checkpointing ? 2 * n : 0);
   result.flops = per_token * double(data.train->tokens()) * double(result.steps) /

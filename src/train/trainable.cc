@@ -1,8 +1,10 @@
 #include "train/trainable.h"
 
 #include "base/error.h"
+#include "data/labelled.h"
 #include "model/checkpoint/export.h"
 #include "model/checkpoint/nf4_factory.h"
+#include "model/runtime_encoder.h"
 #include "train/bf16_factory.h"
 
 namespace sedum {
@@ -13,13 +15,37 @@ int64_t TrainableModel::trainable_count() const {
   return n;
 }
 
-Checkpoint open_checkpoint(const TrainConfig& config) {
+namespace {
+
+Checkpoint open_model(const TrainConfig& config) {
   if (!config.model.empty())
     return Checkpoint::untrained(config.model, std::filesystem::path(config.tokenizer_name_or_path));
   if (config.train_from_scratch)
     return Checkpoint::untrained(std::filesystem::path(config.model_name_or_path),
                                  std::filesystem::path(config.tokenizer_name_or_path));
   return Checkpoint::open(config.model_name_or_path);
+}
+
+// Of the training rows: words with labels want another head than texts with one.
+Checkpoint as_classifier(const Checkpoint& checkpoint, const TrainConfig& config) {
+  std::vector<data::Labelled> rows;
+  for (const std::string& file : config.train_files)
+    for (data::Labelled& row : data::read_labelled(file)) rows.push_back(std::move(row));
+  if (rows.empty()) throw Error("data.train is missing", "name a file of texts with labels");
+  using Head = EncoderConfig::Head;
+  const bool words = rows.front().has_tokens();
+  const Checkpoint made = checkpoint.classifying(words ? Head::kToken : Head::kSequence, data::label_names(rows));
+  if (made.config().encoder.num_labels < 2)
+    throw Error("the rows have one label only: \"" + made.config().encoder.label(0) + "\"",
+                "there is nothing to learn");
+  return made;
+}
+
+}  // namespace
+
+Checkpoint open_checkpoint(const TrainConfig& config) {
+  const Checkpoint checkpoint = open_model(config);
+  return config.stage == "classify" ? as_classifier(checkpoint, config) : checkpoint;
 }
 
 // The model's sizes, with the recipe's shares of dropout in place of its own.
@@ -34,11 +60,12 @@ ModelConfig model_config(const TrainConfig& config, const Checkpoint& checkpoint
 // The model of the kind that the stage trains.
 void build(TrainableModel& t, const TrainConfig& config, const ModelConfig& sizes, LayerFactory& factory) {
   const bool seq2seq = is_seq2seq(sizes.model_type), encoder = is_encoder(sizes.model_type) && !seq2seq;
-  if ((config.stage == "mlm" || config.stage == "embed") != encoder || (config.stage == "seq2seq") != seq2seq)
+  const bool encodes = config.encodes() && config.stage != "seq2seq";
+  if (encodes != encoder || (config.stage == "seq2seq") != seq2seq)
     throw Error("stage: " + config.stage + " does not train a model of the family " + sizes.model_type,
-                encoder   ? "use stage: mlm, or embed"
+                encoder   ? "use stage: mlm, or embed, or classify"
                 : seq2seq ? "use stage: seq2seq"
-                          : "mlm and embed are for bert and roberta, seq2seq for t5");
+                          : "mlm, embed and classify are for bert and roberta, seq2seq for t5");
   if (config.stage == "mlm" && sizes.encoder.head != EncoderConfig::Head::kMaskedLm)
     throw Error("the model has no head for masked tokens", "start from a BertForMaskedLM or RobertaForMaskedLM");
   if (encoder)
@@ -48,6 +75,41 @@ void build(TrainableModel& t, const TrainConfig& config, const ModelConfig& size
   else
     t.model = build_model(sizes, factory);
 }
+
+namespace {
+
+// What PEFT calls it.
+std::string task_of(const TrainConfig& config, const Checkpoint& checkpoint) {
+  if (config.stage == "classify")
+    return checkpoint.config().encoder.head == EncoderConfig::Head::kToken ? "TOKEN_CLS" : "SEQ_CLS";
+  return config.stage == "embed" ? "FEATURE_EXTRACTION" : config.stage == "mlm" ? "" : "CAUSAL_LM";
+}
+
+// With the head for classes, which is trained whole: as PEFT has it for such tasks, and the pooler too where it is new.
+LoraConfig adapter_of(const TrainConfig& config, const Checkpoint& checkpoint) {
+  LoraConfig lora = config.lora;
+  if (config.stage != "classify") return lora;
+  const EncoderConfig& e = checkpoint.config().encoder;
+  if (!lora.saves("classifier")) lora.modules_to_save.push_back("classifier");
+  const std::string pooler = e.prefix + "pooler.dense";
+  if (e.has_pooler && !checkpoint.has(pooler + ".weight") && !lora.saves(pooler))
+    lora.modules_to_save.push_back("pooler");
+  return lora;
+}
+
+// All layers are parameters, those of the head that the checkpoint has not are new.
+void build_completed(TrainableModel& t, const TrainConfig& config, const ModelConfig& sizes, CheckpointFactory& stored,
+                     Runtime& runtime, Arena& arena) {
+  RandomFactory fresh(runtime.pool, arena, config.seed, false, DType::kF32, Pack::kNone, sizes.initializer_range);
+  CompletedFactory completed(t.checkpoint, stored, fresh);
+  Bf16Factory narrow(completed, runtime.pool, arena);
+  build(t, config, sizes, config.pure_bf16 ? static_cast<LayerFactory&>(narrow) : completed);
+  t.parameters = stored.parameters();
+  t.parameters.insert(t.parameters.end(), fresh.parameters().begin(), fresh.parameters().end());
+  if (config.pure_bf16) t.parameters = narrow.parameters();
+}
+
+}  // namespace
 
 TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Arena& arena) {
   TrainableModel t{.checkpoint = open_checkpoint(config),
@@ -74,6 +136,10 @@ TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Aren
   }
   if (config.finetuning_type == "full") {
     CheckpointFactory factory(t.checkpoint, CheckpointFactory::Use::kTrainable, runtime.pool, arena);
+    if (config.stage == "classify") {
+      build_completed(t, config, sizes, factory, runtime, arena);
+      return t;
+    }
     build_all(factory);
     return t;
   }
@@ -81,20 +147,24 @@ TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Aren
                            config.compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
   Nf4Factory nf4(stored, runtime.pool, arena);
   LayerFactory& base = config.finetuning_type == "qlora" ? static_cast<LayerFactory&>(nf4) : stored;
+  RandomFactory fresh(runtime.pool, arena, config.seed, true, DType::kF32, Pack::kNone, sizes.initializer_range);
+  CompletedFactory completed(t.checkpoint, base, fresh);
+  LayerFactory& whole = config.stage == "classify" ? static_cast<LayerFactory&>(completed) : base;
   const auto build_adapted = [&](LoraFactory& factory) {
     build(t, config, sizes, factory);
     factory.check_complete();
     t.parameters = factory.parameters(), t.lora = factory.config(), t.packed_bytes = stored.packed_bytes();
   };
   if (config.adapter_name_or_path.empty()) {
-    LoraFactory factory(base, config.lora, runtime.pool, arena, config.seed);
+    LoraFactory factory(whole, adapter_of(config, t.checkpoint), runtime.pool, arena, config.seed);
     build_adapted(factory);
   } else {
     StoredAdapter adapter = read_adapter(config.adapter_name_or_path, arena);
     adapter.config.lora_dropout = config.lora.lora_dropout;
-    LoraFactory factory(base, adapter.config, runtime.pool, arena, std::move(adapter.weights), true);
+    LoraFactory factory(whole, adapter.config, runtime.pool, arena, std::move(adapter.weights), true);
     build_adapted(factory);
   }
+  t.lora->task_type = task_of(config, t.checkpoint);
   t.lora->base_model_name_or_path = std::filesystem::absolute(config.model_name_or_path).string();
   return t;
 }
@@ -122,7 +192,10 @@ void write_result(const TrainableModel& trained, const std::filesystem::path& ou
     LoraConfig lora = *trained.lora;
     std::vector<Variable> parameters = trained.parameters;
     store_tied_head(trained, lora, parameters);
-    return write_adapter(output_dir / "adapter", lora, parameters);
+    write_adapter(output_dir / "adapter", lora, parameters);
+    if (lora.task_type == "SEQ_CLS" || lora.task_type == "TOKEN_CLS")
+      write_labels(output_dir / "adapter", trained.checkpoint.config().encoder);
+    return;
   }
   write_folder(output_dir / "model", trained.checkpoint, trained.parameters);
 }

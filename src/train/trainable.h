@@ -15,7 +15,7 @@ namespace sedum {
 struct TrainableModel {
   Checkpoint checkpoint;
   std::unique_ptr<CausalModel> model;
-  std::unique_ptr<BertModel> encoder;  // with stages mlm and embed, instead of `model`
+  std::unique_ptr<BertModel> encoder;  // with stages mlm, embed and classify, instead of `model`
   std::unique_ptr<T5Model> seq2seq;    // with stage seq2seq
   std::vector<Variable> parameters;
   std::optional<LoraConfig> lora;  // none: all parameters
@@ -23,7 +23,7 @@ struct TrainableModel {
   int64_t trainable_count() const;
 };
 
-// What model_name_or_path or the `model:` block means.
+// What model_name_or_path or the `model:` block means; with stage classify as a classifier of the labels that the rows have.
 Checkpoint open_checkpoint(const TrainConfig& config);
 // Parameters live in `arena`: the runtime's own, or one without memory to plan a run.
 TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Arena& arena);

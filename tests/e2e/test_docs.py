@@ -92,9 +92,12 @@ class Documents(SedumTest):
             text = recipe.read_text()
             for name in CATALOGUED:
                 text = text.replace(name, str(TINY))
+            text = text.replace("bert-base-uncased", str(GOLDEN / "models" / "bert_plain"))
             (self.folder / "recipes" / recipe.name).write_text(text)
         self.write_rows("mine.jsonl", rows)
         self.write_rows("pairs.jsonl", [{"prompt": r["instruction"], "chosen": r["output"], "rejected": "No idea."} for r in rows])
+        for name in ("reviews", "unseen"):
+            self.write_rows(f"{name}.jsonl", [{"text": f"the {'soil' if i % 2 else 'light'} is dry", "label": i % 2} for i in range(12)])
         self.write("mine.txt", "\n".join(f"The pond is {i} metres deep. 池塘深{i}米。" for i in range(200)) + "\n")
         shutil.copy(self.folder / "mine.txt", self.folder / "stories.txt")
         self.write("heldout.txt", "\n".join(f"The lake is {i} metres wide." for i in range(100)) + "\n")

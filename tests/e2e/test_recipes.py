@@ -22,6 +22,9 @@ class Recipes(SedumTest):
             keys["model_name_or_path"] = KINDS / "nf4_base"
         if name not in ("dpo", "orpo", "kto", "pretrain"):
             keys["data.eval"] = KINDS / "rows.jsonl"
+        if name == "classify":
+            keys.update({"model_name_or_path": GOLDEN / "models" / "bert_plain", "cutoff_len": 32, "data.train": "labelled.jsonl",
+                         "data.eval": "labelled.jsonl"})
         if name == "distill":
             keys["teacher_model_name_or_path"] = GOLDEN / "models" / "llama_linear"
         return [f"{key}={value}" for key, value in keys.items()]
@@ -29,10 +32,11 @@ class Recipes(SedumTest):
     def test_every_recipe(self):
         rows = [{"text": f"Water it {n} times a month, and let the soil dry."} for n in range(20)]
         self.write_rows("texts.jsonl", rows)
+        self.write_rows("labelled.jsonl", [{"text": f"the {word} is dry", "label": word} for word in ("soil", "leaf", "plant") * 4])
         packed = self.sedum_json("data", "pack", "--model", TINY, "--input", "texts.jsonl", "--out", "tokens")
         self.assertEqual(packed["documents"], 20)
         found = sorted(RECIPES.glob("*.yaml"))
-        self.assertGreaterEqual({path.stem for path in found}, {"full", "lora", "dora", "dpo", "orpo", "kto", "distill", "pretrain", "qlora"})
+        self.assertGreaterEqual({path.stem for path in found}, {"full", "lora", "dora", "dpo", "orpo", "kto", "distill", "pretrain", "qlora", "classify"})
         for path in found:
             with self.subTest(recipe=path.stem):
                 overrides = self.overrides(path.stem)
@@ -43,6 +47,12 @@ class Recipes(SedumTest):
                 steps = [line for line in json_lines((run / "metrics.jsonl").read_text()) if "loss" in line]
                 self.assertEqual(len(steps), 2)
                 self.assertTrue((run / "adapter" / "adapter_model.safetensors").exists() or (run / "model" / "model.safetensors").exists())
+                if path.stem == "classify":
+                    self.assertIn("f1", (run / "metrics.jsonl").read_text())
+                    answers = self.sedum_json("classify", "--model", run, "--file", "labelled.jsonl")
+                    self.assertEqual(len(answers["answers"]), 12)
+                    self.assertEqual(set(answers["answers"][0]["probabilities"]), {"leaf", "plant", "soil"})
+                    self.assertGreaterEqual(answers["accuracy"], 0)
                 if path.stem in ("dpo", "orpo"):
                     self.assertIn("rewards/accuracies", steps[-1])
 

@@ -117,8 +117,26 @@ TEST_P(EncoderGradients, AreThoseOfPyTorch) {
   worst.report(name + "'s gradients");
 }
 
-INSTANTIATE_TEST_SUITE_P(Folders, EncoderGradients, testing::Values("bert", "roberta"),
+INSTANTIATE_TEST_SUITE_P(Folders, EncoderGradients,
+                         testing::Values("bert", "roberta", "bert_sequence", "roberta_sequence", "bert_token"),
                          [](const auto& each) { return each.param; });
+
+// PEFT's names of an adapter for classification: the head is trained whole.
+TEST(Encoders, NamesOfAdaptersArePefts) {
+  for (const std::string name : {"bert_sequence", "roberta_sequence", "bert_token"}) {
+    Runtime runtime(1);
+    const Checkpoint checkpoint = Checkpoint::open(golden("models/" + name));
+    CheckpointFactory base(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena);
+    LoraFactory factory(base, {.r = 2, .target_modules = {"all-linear"}, .modules_to_save = {"classifier"}},
+                        runtime.pool, runtime.arena, 7);
+    const BertModel model(checkpoint.config(), factory);
+    factory.check_complete();
+    std::vector<std::string> names;
+    for (const Variable& p : factory.parameters()) names.push_back(p.name());
+    std::sort(names.begin(), names.end());
+    EXPECT_EQ(names, golden_json("models/" + name + ".json")["peft"].get<std::vector<std::string>>()) << name;
+  }
+}
 
 // A sequence gives the same bits alone and in a batch: nothing attends across sequences, and there is no padding to mask.
 TEST(Encoders, ASequenceHasTheBitsThatItHasAlone) {

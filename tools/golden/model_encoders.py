@@ -3,7 +3,7 @@
 
     model_encoders.py tests/golden/models
 
-Needs numpy, safetensors, tokenizers, torch, transformers. Norms are not 1 and biases not 0, so that a forgotten one shows. For each NAME a folder, and
+Needs numpy, peft, safetensors, tokenizers, torch, transformers. Norms are not 1 and biases not 0, so that a forgotten one shows. For each NAME a folder, and
 NAME.json: the sequences (and the second text's types, and the labels), by name. NAME.npy has the logits of all sequences, one after the
 other; NAME.gradients.safetensors gradients of the mean cross-entropy of the labels, without dropout. T5 is given pairs of sequences, and
 writes beside these what it generates, greedily and with beams.
@@ -95,6 +95,16 @@ def t5_extras(model, data):
         data["scores"].append(out.sequences_scores.tolist())
 
 
+def peft_names(model, task):
+    """Of LoRA on all linear layers for a task of classification, whose head PEFT trains whole: "all-linear" fails on that of token classes."""
+    import copy
+
+    import peft
+
+    wrapped = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=2, target_modules=["query", "key", "value", "dense"] if task == "TOKEN_CLS" else "all-linear", task_type=task))
+    return sorted(peft.get_peft_model_state_dict(wrapped))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=pathlib.Path)
@@ -139,7 +149,9 @@ def main():
         if name in ("bert", "bert_plain"):
             save_tokenizer(out / name)
         (out / name / "generation_config.json").unlink(missing_ok=True)
-        if name in ("bert", "roberta", "t5", "t5_gated"):
+        if name.endswith(("_sequence", "_token")):
+            data["peft"] = peft_names(model, "TOKEN_CLS" if name.endswith("_token") else "SEQ_CLS")
+        if name not in ("bert_plain",):
             skipped = ("block.1.", "block.2.") if seq2seq else ()  # more of the same, and large
             gradients = {n: p.grad.contiguous() for n, p in model.named_parameters() if p.grad is not None and not any(s in n for s in skipped)}
             save_file(gradients, out / f"{name}.gradients.safetensors")

@@ -5,7 +5,7 @@
 
 Needs gguf, numpy, peft, torch, transformers. Writes for each family NAME a folder (config.json, model.safetensors: weights that bf16 holds, so
 that files are small and exact), NAME.logits.npy (f32; rows of all sequences of ids.json, one after the other) and NAME.json: the greedy
-continuation of the last sequence, the loss of that sequence with the norm and some values of every tensor's gradient, and the names that
+continuation of the last sequence, the loss of that sequence (of mixtures of experts with the load-balancing loss) with the norm and some values of every tensor's gradient, and the names that
 llama.cpp's converter gives the tensors (the gguf package's map) and PEFT gives LoRA's. Sizes are odd on purpose, norms are not 1 and biases not 0, windows
 are shorter than sequences, so that a forgotten one shows.
 """
@@ -15,6 +15,7 @@ import copy
 import json
 import math
 import pathlib
+import re
 
 import gguf
 import numpy as np
@@ -80,11 +81,78 @@ CONFIGS = {
             "sliding_attention": rope(10000.0),
         },
     ),
+    "gemma2": lambda: transformers.Gemma2Config(
+        **sizes(24, 32, 4, 2, 8, layers=3),
+        query_pre_attn_scalar=12,
+        sliding_window=9,
+        attn_logit_softcapping=2.0,
+        final_logit_softcapping=6.0,
+        rope_parameters=rope(10000.0),
+    ),
+    "mixtral": lambda: transformers.MixtralConfig(
+        **sizes(32, 32, 4, 2, 8, layers=2),
+        num_local_experts=4,
+        num_experts_per_tok=2,
+        output_router_logits=True,
+        router_aux_loss_coef=0.3,
+        rope_parameters=rope(10000.0),
+        tie_word_embeddings=False,
+    ),
+    "qwen3_moe": lambda: transformers.Qwen3MoeConfig(
+        **sizes(32, 48, 4, 2, 8, layers=2),
+        moe_intermediate_size=24,
+        num_experts=6,
+        num_experts_per_tok=3,
+        norm_topk_prob=True,
+        rope_parameters=rope(10000.0),
+        tie_word_embeddings=True,
+    ),
+    # A layer without experts, and weights that do not sum to 1.
+    "qwen3_moe_dense": lambda: transformers.Qwen3MoeConfig(
+        **sizes(24, 40, 4, 2, 8, layers=3),
+        moe_intermediate_size=16,
+        num_experts=5,
+        num_experts_per_tok=2,
+        norm_topk_prob=False,
+        mlp_only_layers=[1],
+        output_router_logits=True,
+        router_aux_loss_coef=0.2,
+        rope_parameters=rope(10000.0),
+        tie_word_embeddings=True,
+    ),
+    "llama_yarn": lambda: transformers.LlamaConfig(
+        **sizes(32, 40, 4, 2, 16, layers=2),
+        rope_parameters=rope(
+            10000.0, rope_type="yarn", factor=4.0, original_max_position_embeddings=32, beta_fast=4.0, beta_slow=0.5
+        ),
+        tie_word_embeddings=True,
+    ),
+    # The last sequence is longer than what the model was trained for.
+    "phi3_long": lambda: transformers.Phi3Config(
+        **{k: v for k, v in sizes(32, 40, 4, 2, 8, layers=2).items() if k not in ("head_dim", "pad_token_id")},
+        pad_token_id=None,
+        original_max_position_embeddings=8,
+        rope_parameters=rope(
+            10000.0,
+            rope_type="longrope",
+            partial_rotary_factor=0.75,
+            short_factor=[1.0, 1.25, 1.5],
+            long_factor=[1.5, 4.0, 7.5],
+        ),
+        tie_word_embeddings=False,
+    ),
     "gpt2": lambda: transformers.GPT2Config(
         vocab_size=320, n_embd=32, n_layer=3, n_head=4, n_positions=64, n_inner=80, bos_token_id=0, eos_token_id=1
     ),
 }
-ARCHITECTURES = {"mistral": "LLAMA"}  # of GGUF, where it has another name
+ARCHITECTURES = {
+    "mistral": "LLAMA",
+    "mixtral": "LLAMA",
+    "qwen3_moe": "QWEN3MOE",
+    "qwen3_moe_dense": "QWEN3MOE",
+    "llama_yarn": "LLAMA",
+    "phi3_long": "PHI3",
+}  # of GGUF, where it has another name
 
 
 def random_model(config, seed):
@@ -125,6 +193,24 @@ def greedy(model, ids, count):
     return ids[-count:]
 
 
+def published(name, tensor, model_type):
+    """The names of published files: transformers 5 holds all experts of a layer in one tensor, Mixtral's under another name."""
+    mixtral = model_type == "mixtral"
+    block = name.replace(".mlp.", ".block_sparse_moe.") if mixtral else name
+    if not re.search(r"\.experts\.(gate_up|down)_proj$", name):
+        return [(block if ".mlp.gate." in name else name, tensor)]
+    at = block.rsplit(".", 1)[0]
+    parts = []
+    for e, matrix in enumerate(tensor):
+        if name.endswith("down_proj"):
+            parts.append((f"{at}.{e}.{'w2' if mixtral else 'down_proj'}.weight", matrix))
+        else:
+            gate, up = matrix.chunk(2)
+            parts.append((f"{at}.{e}.{'w1' if mixtral else 'gate_proj'}.weight", gate))
+            parts.append((f"{at}.{e}.{'w3' if mixtral else 'up_proj'}.weight", up))
+    return parts
+
+
 def gradients(model, ids):
     model.zero_grad()
     tensor = torch.tensor([ids])
@@ -132,22 +218,34 @@ def gradients(model, ids):
     loss.backward()
     all = {}
     for name, p in model.named_parameters():
-        g = (torch.zeros_like(p) if p.grad is None else p.grad).flatten()
-        at = np.linspace(0, g.numel() - 1, min(VALUES, g.numel())).astype(int)
-        all[name] = {"norm": float(g.double().norm()), "at": at.tolist(), "values": [float(f"{float(g[i]):.9g}") for i in at]}
+        for part, g in published(name, torch.zeros_like(p) if p.grad is None else p.grad, model.config.model_type):
+            g = g.flatten()
+            at = np.linspace(0, g.numel() - 1, min(VALUES, g.numel())).astype(int)
+            values = [float(f"{float(g[i]):.9g}") for i in at]
+            all[part] = {"norm": float(g.double().norm()), "at": at.tolist(), "values": values}
     return loss.item(), all
 
 
 def gguf_names(model, architecture):
     names = gguf.get_tensor_name_map(getattr(gguf.MODEL_ARCH, architecture), model.config.num_hidden_layers)
-    return {n: names.get_name(n, try_suffixes=(".weight", ".bias")) for n, _ in model.named_parameters()}
+    result = {}
+    for name, p in model.named_parameters():
+        for part, _ in published(name, p, model.config.model_type):
+            # llama.cpp's converter stacks the experts and looks for the name without their number.
+            together = re.sub(r"\.experts\.\d+\.", ".experts.", part)
+            if model.config.model_type == "mixtral" and ".experts." in part:
+                together = together.replace("model.", "").replace("block_sparse_moe", "feed_forward")
+            result[part] = names.get_name(together, try_suffixes=(".weight", ".bias"))
+    return result
 
 
 def peft_names(model):
-    """Of LoRA on all linear layers."""
+    """Of LoRA on all linear layers; of mixtures of experts on attention, the rest of which PEFT's versions name in different ways."""
     import peft
 
-    wrapped = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=2, target_modules="all-linear"))
+    mixture = hasattr(model.config, "num_local_experts")
+    targets = ["q_proj", "k_proj", "v_proj", "o_proj"] if mixture else "all-linear"
+    wrapped = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(r=2, target_modules=targets))
     return sorted(peft.get_peft_model_state_dict(wrapped))
 
 

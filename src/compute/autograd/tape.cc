@@ -92,6 +92,10 @@ void BackwardPass::add(size_t input, Tensor contribution) {
 }
 
 bool recording(const Context& ctx, std::initializer_list<const Variable*> inputs) {
+  return recording_any(ctx, std::span(inputs.begin(), inputs.size()));
+}
+
+bool recording_any(const Context& ctx, std::span<const Variable* const> inputs) {
   if (!ctx.tape) return false;
   for (const Variable* v : inputs)
     if (v && v->needs_gradient()) return true;
@@ -100,11 +104,16 @@ bool recording(const Context& ctx, std::initializer_list<const Variable*> inputs
 
 Variable record(Context& ctx, const char* name, std::initializer_list<const Variable*> inputs, Tensor output,
                 Tape::Backward backward) {
-  if (!recording(ctx, inputs)) return Variable(std::move(output));
+  return record_all(ctx, name, std::span(inputs.begin(), inputs.size()), std::move(output), std::move(backward));
+}
+
+Variable record_all(Context& ctx, const char* name, std::span<const Variable* const> inputs, Tensor output,
+                    Tape::Backward backward) {
+  if (!recording_any(ctx, inputs)) return Variable(std::move(output));
   return ctx.tape->add(name, inputs, std::move(output), std::move(backward));
 }
 
-Variable Tape::add(const char* name, std::initializer_list<const Variable*> inputs, Tensor output, Backward backward) {
+Variable Tape::add(const char* name, std::span<const Variable* const> inputs, Tensor output, Backward backward) {
   auto slot = std::make_shared<Gradient>();
   slot->dtype = output.dtype(), slot->shape = output.shape();
   Entry entry{name, {}, slot, std::move(backward)};
@@ -156,7 +165,8 @@ Variable recompute(Context& ctx, const Variable& x, std::function<Variable(Conte
   inner.tape = &counting;
   const Variable y = body(inner, x);
   if (!y.needs_gradient()) return y;
-  return ctx.tape->add("recompute", {&x}, y.value(), [x, body = std::move(body)](BackwardPass& pass) {
+  const Variable* const inputs[] = {&x};
+  return ctx.tape->add("recompute", inputs, y.value(), [x, body = std::move(body)](BackwardPass& pass) {
     Tape tape(Tape::Mode::kReplay);
     Context again = pass.context();
     again.tape = &tape;

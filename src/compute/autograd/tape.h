@@ -18,6 +18,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <span>
 #include <vector>
 
 #include "compute/autograd/context.h"
@@ -67,7 +68,7 @@ class Tape {
   size_t size() const { return entries_.size(); }
   Mode mode() const { return mode_; }
 
-  Variable add(const char* name, std::initializer_list<const Variable*> inputs, Tensor output, Backward backward);
+  Variable add(const char* name, std::span<const Variable* const> inputs, Tensor output, Backward backward);
 
  private:
   struct Entry {
@@ -85,6 +86,10 @@ bool recording(const Context& context, std::initializer_list<const Variable*> in
 // Puts the operator on the tape, if there is one and an input has a gradient; else the result is a constant.
 Variable record(Context& context, const char* name, std::initializer_list<const Variable*> inputs, Tensor output,
                 Tape::Backward backward);
+// The same for an operator whose inputs are as many as the model has experts or layers; undefined ones are passed over.
+bool recording_any(const Context& context, std::span<const Variable* const> inputs);
+Variable record_all(Context& context, const char* name, std::span<const Variable* const> inputs, Tensor output,
+                    Tape::Backward backward);
 
 // y = body(x), keeping nothing of what body saves: it is computed again in the backward pass (Chen et al.: "Training Deep Nets with
 // Sublinear Memory Cost", 2016). body must be a function of its arguments and of parameters.

@@ -61,6 +61,14 @@ TEST(Gelu, LikeTwin) {
             [&] { gelu_backward<double>(pool, dy2.data(), x2.data(), n, y2.data()); }, "gelu's dx", 20);
     compare([&] { gelu_tanh_backward<T>(pool, dy.data(), x.data(), n, y.data()); },
             [&] { gelu_tanh_backward<double>(pool, dy2.data(), x2.data(), n, y2.data()); }, "gelu_tanh's dx", 20);
+    // x / cap, tanh to three roundings and times cap, of size 1.5; dx from what bf16 holds of y, in both.
+    compare([&] { soft_cap_forward<T>(pool, x.data(), 1.5f, n, y.data()); },
+            [&] { soft_cap_forward<double>(pool, x2.data(), 1.5f, n, y2.data()); }, "soft cap", 1.5);
+    const std::vector<T> capped = y;
+    const auto capped2 = widened(capped);
+    compare([&] { soft_cap_backward<T>(pool, dy.data(), capped.data(), 1.5f, n, y.data()); },
+            [&] { soft_cap_backward<double>(pool, dy2.data(), capped2.data(), 1.5f, n, y2.data()); }, "soft cap's dx",
+            10);
   });
 }
 
@@ -113,6 +121,13 @@ TEST(LayerNorm, TwinsByFiniteDifferences) {
   expect_gradient(by(ref::gelu_forward<double>), x, dy, dx, "gelu");
   ref::gelu_tanh_backward(dy.data(), x.data(), n, dx.data());
   expect_gradient(by(ref::gelu_tanh_forward<double>), x, dy, dx, "gelu_tanh");
+  const auto capped = [&](const Doubles& in) {
+    Doubles y(in.size());
+    ref::soft_cap_forward(in.data(), 1.5f, n, y.data());
+    return y;
+  };
+  ref::soft_cap_backward(dy.data(), capped(x).data(), 1.5f, n, dx.data());
+  expect_gradient(capped, x, dy, dx, "soft cap");
 }
 
 TEST(LayerNorm, SameBitsForAnyThreadCount) {

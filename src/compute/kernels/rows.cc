@@ -32,6 +32,8 @@ constexpr RowKernels<T> kNaive = {ref::rms_norm_forward<T>,
                                   ref::gelu_backward<T>,
                                   ref::gelu_tanh_forward<T>,
                                   ref::gelu_tanh_backward<T>,
+                                  ref::soft_cap_forward<T>,
+                                  ref::soft_cap_backward<T>,
                                   ref::swiglu_forward<T>,
                                   ref::swiglu_backward<T>,
                                   ref::embedding_backward<T>,
@@ -294,6 +296,18 @@ void gelu_tanh_backward(ThreadPool& pool, const T* dy, const T* x, int64_t n, T*
       n, [&](int64_t b, int64_t e) { row_kernels<T>().gelu_tanh_backward(dy + b, x + b, e - b, dx + b); }, kValues);
 }
 
+template <class T>
+void soft_cap_forward(ThreadPool& pool, const T* x, float cap, int64_t n, T* y) {
+  pool.parallel_for(
+      n, [&](int64_t b, int64_t e) { row_kernels<T>().soft_cap_forward(x + b, cap, e - b, y + b); }, kValues);
+}
+
+template <class T>
+void soft_cap_backward(ThreadPool& pool, const T* dy, const T* y, float cap, int64_t n, T* dx) {
+  pool.parallel_for(
+      n, [&](int64_t b, int64_t e) { row_kernels<T>().soft_cap_backward(dy + b, y + b, cap, e - b, dx + b); }, kValues);
+}
+
 #define SEDUM_ROWS(T)                                                                                                  \
   template const RowKernels<T>& row_kernels<T>();                                                                      \
   template void rms_norm_forward(ThreadPool&, const T*, const stat_t<T>*, float, int64_t, int64_t, T*, stat_t<T>*);    \
@@ -319,6 +333,8 @@ void gelu_tanh_backward(ThreadPool& pool, const T* dy, const T* x, int64_t n, T*
   template void gelu_backward(ThreadPool&, const T*, const T*, int64_t, T*);                                           \
   template void gelu_tanh_forward(ThreadPool&, const T*, int64_t, T*);                                                 \
   template void gelu_tanh_backward(ThreadPool&, const T*, const T*, int64_t, T*);                                      \
+  template void soft_cap_forward(ThreadPool&, const T*, float, int64_t, T*);                                           \
+  template void soft_cap_backward(ThreadPool&, const T*, const T*, float, int64_t, T*);                                \
   template void layer_norm_forward(ThreadPool&, const T*, const stat_t<T>*, const stat_t<T>*, float, int64_t, int64_t, \
                                    T*, stat_t<T>*, stat_t<T>*);                                                        \
   template void layer_norm_backward(ThreadPool&, const T*, const T*, const stat_t<T>*, const stat_t<T>*,               \

@@ -93,4 +93,11 @@ void gelu_tanh_forward(ThreadPool& pool, const T* x, int64_t n, T* y);
 template <class T>
 void gelu_tanh_backward(ThreadPool& pool, const T* dy, const T* x, int64_t n, T* dx);
 
+// y = cap · tanh(x / cap); x == y allowed. Backward by the result: dx = dy · (1 − (y / cap)²); dy == dx allowed. The soft cap of Gemma 2's logits
+// (Bello et al.: "Neural Combinatorial Optimization with Reinforcement Learning", 2016).
+template <class T>
+void soft_cap_forward(ThreadPool& pool, const T* x, float cap, int64_t n, T* y);
+template <class T>
+void soft_cap_backward(ThreadPool& pool, const T* dy, const T* y, float cap, int64_t n, T* dx);
+
 }  // namespace sedum

@@ -110,6 +110,23 @@ Variable gelu_tanh(Context& ctx, const Variable& x) {
   });
 }
 
+Variable soft_cap(Context& ctx, const Variable& x, float cap) {
+  check(cap > 0, "soft_cap", "the cap is not above 0");
+  Tensor y = ctx.empty(x.dtype(), x.shape());
+  if (ctx.runs())
+    with_type("soft_cap", x.dtype(),
+              [&]<class T>(T) { soft_cap_forward<T>(*ctx.pool, x.value().data<T>(), cap, y.count(), y.data<T>()); });
+  return record(ctx, "soft_cap", {&x}, y, [y, cap](BackwardPass& pass) {
+    Tensor dx = pass.context().empty(y.dtype(), y.shape());
+    if (pass.context().runs())
+      with_type("soft_cap", dx.dtype(), [&]<class T>(T) {
+        soft_cap_backward<T>(*pass.context().pool, pass.gradient().data<T>(), y.data<T>(), cap, dx.count(),
+                             dx.data<T>());
+      });
+    pass.add(0, dx);
+  });
+}
+
 Variable swiglu(Context& ctx, const Variable& gate, const Variable& up) {
   check_same_shape("swiglu", gate, up);
   Tensor y = ctx.empty(gate.dtype(), gate.shape());

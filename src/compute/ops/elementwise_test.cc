@@ -16,6 +16,7 @@ const Registered kSquare({"multiply", {{5}}, [](Context& c, In in) { return mult
 const Registered kScale({"scale", {{4, 3}}, [](Context& c, In in) { return scale(c, in[0], -0.5f); }});
 const Registered kSilu({"silu", {{3, 4}}, [](Context& c, In in) { return silu(c, in[0]); }});
 const Registered kGelu({"gelu", {{3, 4}}, [](Context& c, In in) { return gelu(c, in[0]); }});
+const Registered kSoftCap({"soft_cap", {{3, 4}}, [](Context& c, In in) { return soft_cap(c, in[0], 1.5f); }});
 const Registered kGeluTanh({"gelu_tanh", {{3, 4}}, [](Context& c, In in) { return gelu_tanh(c, in[0]); }});
 const Registered kSwiglu({"swiglu", {{3, 5}, {3, 5}}, [](Context& c, In in) { return swiglu(c, in[0], in[1]); }});
 const Registered kReshape({"reshape", {{3, 4}}, [](Context& c, In in) {

@@ -3,6 +3,7 @@
 #include "compute/kernels/quantised.h"
 #include "compute/kernels/rows.h"
 #include "compute/ops/check.h"
+#include "compute/ops/elementwise.h"
 
 namespace sedum::ops {
 namespace {
@@ -83,6 +84,11 @@ Variable linear(Context& ctx, const Variable& x, const Weight& weight, const Var
                   backward_parameters(pass, xv);
                   backward_data(pass, w);
                 });
+}
+
+Variable head_logits(Context& ctx, const Variable& x, const Weight& head) {
+  const Variable logits = linear(ctx, x, head);
+  return head.soft_cap > 0 ? soft_cap(ctx, logits, head.soft_cap) : logits;
 }
 
 std::vector<Variable> linear_group(Context& ctx, const Variable& x, std::span<const LinearTerm> terms) {

@@ -14,12 +14,16 @@ namespace sedum::ops {
 struct Weight {
   Variable stored;
   std::shared_ptr<const PackedMatrix> packed = nullptr, packed_transposed = nullptr;
+  float soft_cap = 0;  // of a model's head: logits become cap · tanh(logit / cap); 0: none. See head_logits()
   int64_t out_features() const { return stored.shape()[0]; }
   int64_t in_features() const { return stored.shape()[1]; }
 };
 
 // y (…,N) = x (…,K) · Wᵀ + bias (N). bias may be null.
 Variable linear(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias = nullptr);
+
+// The logits of a head: linear(), capped where the head says so.
+Variable head_logits(Context& ctx, const Variable& x, const Weight& head);
 
 // linear() of one x by several weights, without a tape: packed weights share the quantised x and one parallel region.
 struct LinearTerm {

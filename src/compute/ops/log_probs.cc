@@ -37,19 +37,22 @@ void for_each_chunk(Context& ctx, const Tensor& x, const Weight& weight, DType s
   for (int64_t begin = 0; begin < count && (ctx.runs() || begin == 0); begin += chunk) {
     const int64_t n = std::min(chunk, count - begin);
     Tensor part = x.slice(0, begin, begin + n), some = logits.slice(0, 0, n);
-    head_logits(ctx, part, weight, some);
+    chunk_logits(ctx, part, weight, some);
     visit(some, begin, n);
   }
 }
 
 // losses ← −log p, logits ← −(softmax − one-hot) unless they are kept: the gradient of log p.
 void log_prob_gradients(Context& ctx, Tensor& logits, const int32_t* labels, int64_t begin, int64_t n, Tensor& losses,
-                        bool keep) {
+                        bool keep, const Weight& weight) {
+  KeptLogits capped(ctx, weight, logits.dtype(), keep ? 0 : n);
   if (!ctx.runs()) return;
+  if (!keep) capped.keep(ctx, logits);
   with_statistic(logits.dtype(), [&]<class T>(T) {
     sedum::cross_entropy<T>(*ctx.pool, logits.data<T>(), labels + begin, -1, n, logits.size(-1),
                             losses.data<T>() + begin, keep);
   });
+  if (!keep) capped.uncap(ctx, logits);
 }
 
 // KL divergence between the softmaxes of two rows of logits over T, which are p and q already: Σ q (t − z) / T + log-sum-exps, each of
@@ -78,7 +81,7 @@ Variable token_log_probs(Context& ctx, const Variable& hidden, const Weight& wei
   Tensor y = ctx.empty(statistic, {count});
   Tensor dx = wants_x && !wants_w ? ctx.empty(x.dtype(), x.shape()) : Tensor();  // for a gradient of 1 in every row
   for_each_chunk(ctx, x.value(), weight, statistic, [&](Tensor& some, int64_t begin, int64_t n) {
-    log_prob_gradients(ctx, some, labelled->labels.data(), begin, n, y, !dx.defined());
+    log_prob_gradients(ctx, some, labelled->labels.data(), begin, n, y, !dx.defined(), weight);
     if (!dx.defined()) return;
     Tensor dpart = dx.slice(0, begin, begin + n);
     head_gradient(ctx, some, weight, dpart);
@@ -97,7 +100,7 @@ Variable token_log_probs(Context& ctx, const Variable& hidden, const Weight& wei
                   Tensor dall = pass.wants(0) ? c.empty(xv.dtype(), xv.shape()) : Tensor();
                   Tensor losses = c.empty(statistic, {xv.size(0)}), dw = pass.sum(1);
                   for_each_chunk(c, xv, weight, statistic, [&](Tensor& some, int64_t begin, int64_t n) {
-                    log_prob_gradients(c, some, labelled->labels.data(), begin, n, losses, false);
+                    log_prob_gradients(c, some, labelled->labels.data(), begin, n, losses, false, weight);
                     scale_rows(c, pass.gradient().slice(0, begin, begin + n), some);
                     if (dall.defined()) {
                       Tensor dpart = dall.slice(0, begin, begin + n);
@@ -135,6 +138,7 @@ Variable distillation_head(Context& ctx, const Variable& hidden, const Weight& w
   Tensor target = ctx.empty(statistic, {chunk, vocabulary}), p = ctx.empty(statistic, target.shape()),
          q = ctx.empty(statistic, target.shape()), ces = ctx.empty(statistic, {x.shape()[0]});
   std::vector<double> kls(size_t(x.shape()[0]));
+  KeptLogits kept(ctx, weight, statistic, chunk);
   const auto chunk_gradient = [&]<class T>(T* z, const T* t_logits, int64_t begin, int64_t n) {
     const float temperature = loss.temperature;
     softmax_forward<T>(*ctx.pool, z, 1 / temperature, n, vocabulary, p.data<T>());
@@ -157,9 +161,11 @@ Variable distillation_head(Context& ctx, const Variable& hidden, const Weight& w
       ctx, x.value(), weight, statistic,
       [&](Tensor& some, int64_t begin, int64_t n) {
         Tensor theirs = target.slice(0, 0, n);
-        head_logits(ctx, t.slice(0, begin, begin + n), teacher.weight, theirs);
+        chunk_logits(ctx, t.slice(0, begin, begin + n), teacher.weight, theirs);
+        kept.keep(ctx, some);
         if (ctx.runs())
           with_statistic(statistic, [&]<class T>(T) { chunk_gradient(some.data<T>(), theirs.data<T>(), begin, n); });
+        kept.uncap(ctx, some);
         if (wants_x) {
           Tensor dpart = dx.slice(0, begin, begin + n);
           head_gradient(ctx, some, weight, dpart);

@@ -34,6 +34,25 @@ const Registered kFrozenHead({"token_log_probs", {{4, 3}}, [](Context& c, In in)
                                 const Variable w(normal(c, DType::kF64, {6, 3}, 1));
                                 return token_log_probs(c, in[0], {w, nullptr}, ids({1, kIgnored, 5, 0}));
                               }});
+Weight capped(const Variable& stored) {
+  Weight w{stored, nullptr};
+  w.soft_cap = 1.5f;
+  return w;
+}
+const Registered kCappedTrainedHead({"token_log_probs", {{4, 3}, {6, 3}}, [](Context& c, In in) {
+                                       return token_log_probs(c, in[0], capped(in[1]), ids({1, kIgnored, 5, 0}));
+                                     }});
+const Registered kCappedFrozenHead({"token_log_probs", {{4, 3}}, [](Context& c, In in) {
+                                      const Variable w(normal(c, DType::kF64, {6, 3}, 1));
+                                      return token_log_probs(c, in[0], capped(w), ids({1, kIgnored, 5, 0}));
+                                    }});
+const Registered kCappedDistillation(
+    {"distillation_head", {{4, 3}, {6, 3}}, [](Context& c, In in) {
+       const Variable hidden(normal(c, DType::kF64, {4, 5}, 2)), head(normal(c, DType::kF64, {6, 5}, 3));
+       const Weight weight = capped(head);
+       return distillation_head(c, in[0], capped(in[1]), {hidden, weight}, ids({1, kIgnored, 5, 0}), {0.7f, 2.5f},
+                                0.25f);
+     }});
 const Registered kDistillation(
     {"distillation_head", {{4, 3}, {6, 3}}, [](Context& c, In in) {
        const Variable hidden(normal(c, DType::kF64, {4, 5}, 2)), head(normal(c, DType::kF64, {6, 5}, 3));

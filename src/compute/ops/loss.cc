@@ -104,10 +104,12 @@ Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& 
   const int64_t chunk = chunk_rows(count, vocabulary, statistic);
   {
     Tensor logits = ctx.empty(statistic, {chunk, vocabulary});
+    KeptLogits kept_logits(ctx, weight, statistic, wants_x || wants_w ? chunk : 0);
     for (int64_t begin = 0; begin < count && (ctx.runs() || begin == 0); begin += chunk) {
       const int64_t n = std::min(chunk, count - begin);
       Tensor part = x.value().slice(0, begin, begin + n), some = logits.slice(0, 0, n);
-      head_logits(ctx, part, weight, some);
+      chunk_logits(ctx, part, weight, some);
+      if (wants_x || wants_w) kept_logits.keep(ctx, some);
       if (ctx.runs())
         with_statistic(statistic, [&]<class T>(T) {
           const std::vector<double> means =
@@ -129,6 +131,7 @@ Variable cross_entropy_head(Context& ctx, const Variable& hidden, const Weight& 
                        .gradient = wants_x || wants_w},
                       vocabulary, some.data<T>(), each.data<T>() + begin);
         });
+      if (wants_x || wants_w) kept_logits.uncap(ctx, some);
       if (wants_x) {
         Tensor dpart = dx.slice(0, begin, begin + n);
         head_gradient(ctx, some, weight, dpart);

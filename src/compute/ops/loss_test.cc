@@ -20,6 +20,11 @@ const Registered kPlain({"cross_entropy", {{4, 6}}, [](Context& c, In in) {
 const Registered kHead({"cross_entropy_head", {{4, 3}, {6, 3}}, [](Context& c, In in) {
                           return cross_entropy_head(c, in[0], {in[1], nullptr}, ids({1, kIgnored, 5, 0}), 0.25f);
                         }});
+const Registered kCapped({"cross_entropy_head", {{4, 3}, {6, 3}}, [](Context& c, In in) {
+                            Weight w{in[1], nullptr};
+                            w.soft_cap = 1.5f;
+                            return cross_entropy_head(c, in[0], w, ids({1, kIgnored, 5, 0}), 0.25f, nullptr, 0.3f);
+                          }});
 const Registered kSmoothed(
     {"cross_entropy_head", {{4, 3}, {6, 3}}, [](Context& c, In in) {
        return cross_entropy_head(c, in[0], {in[1], nullptr}, ids({1, kIgnored, 5, 0}), 0.25f, nullptr, 0.3f);
@@ -55,6 +60,24 @@ TEST_F(Loss, HeadIsItsUnfusedDefinition) {
   // Sums over the vocabulary (dx) and over the rows (dw) of numbers below 0.01 · |w|, 0.01 · |x|.
   for (int64_t i = 0; i < dx.count(); ++i) ASSERT_NEAR(dx.data<float>()[i], x.gradient().data<float>()[i], 1e-6);
   for (int64_t i = 0; i < dw.count(); ++i) ASSERT_NEAR(dw.data<float>()[i], w.gradient().data<float>()[i], 1e-6);
+}
+
+// A head with a soft cap is linear(), soft_cap(), cross_entropy().
+TEST_F(Loss, CappedHeadIsItsUnfusedDefinition) {
+  const Variable x = normal({5, 16}, 0);
+  Weight w{normal({40, 16}, 1), nullptr};
+  w.soft_cap = 2;
+  const Ids labels = ids({3, 39, kIgnored, 0, 7});
+  const Variable fused = cross_entropy_head(ctx, x, w, labels, 0.25f);
+  tape.backward(ctx, fused);
+  const Tensor dx = std::exchange(x.gradient(), {}), dw = std::exchange(w.stored.gradient(), {});
+  const Variable plain = cross_entropy(ctx, head_logits(ctx, x, w), labels, 0.25f),
+                 uncapped = cross_entropy(ctx, linear(ctx, x, w), labels, 0.25f);
+  EXPECT_GT(std::abs(*plain.value().data<float>() - *uncapped.value().data<float>()), 0.1f);
+  tape.backward(ctx, plain);
+  EXPECT_NEAR(*fused.value().data<float>(), *plain.value().data<float>(), 1e-5);
+  for (int64_t i = 0; i < dx.count(); ++i) ASSERT_NEAR(dx.data<float>()[i], x.gradient().data<float>()[i], 1e-6);
+  for (int64_t i = 0; i < dw.count(); ++i) ASSERT_NEAR(dw.data<float>()[i], w.stored.gradient().data<float>()[i], 1e-6);
 }
 
 TEST_F(Loss, UniformLogitsGiveTheLogarithmOfTheVocabulary) {

@@ -2,10 +2,12 @@
 // What operators over the whole vocabulary share: only rows with a label are multiplied, and logits are held a chunk at a time.
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "compute/kernels/rows.h"
 #include "compute/ops/check.h"
 #include "compute/ops/loss.h"
 
@@ -44,13 +46,41 @@ inline int64_t chunk_rows(int64_t count, int64_t vocabulary, DType type, int64_t
 // Without packed panels int8 means bf16 operands.
 inline Compute head_compute(const Context& ctx) { return ctx.compute == Compute::kInt8 ? Compute::kBF16 : ctx.compute; }
 
-// logits = x · Wᵀ and dx = d · W, by the packed forms where the weight has them for this precision.
-inline void head_logits(Context& ctx, const Tensor& x, const Weight& weight, Tensor& logits) {
+// A chunk's logits = x · Wᵀ, capped where the head says so, by the packed form where the weight has one for this precision.
+inline void chunk_logits(Context& ctx, const Tensor& x, const Weight& weight, Tensor& logits) {
   if (!weight.packed || weight.packed->compute() != ctx.compute)
     product_nt(ctx, head_compute(ctx), x, weight.stored.value(), logits);
   else if (ctx.runs())
     product_packed(*ctx.pool, matrix(x), *weight.packed, mutable_matrix(logits));
+  if (weight.soft_cap > 0 && ctx.runs())
+    with_statistic(logits.dtype(), [&]<class T>(T) {
+      soft_cap_forward<T>(*ctx.pool, logits.data<T>(), weight.soft_cap, logits.count(), logits.data<T>());
+    });
 }
+
+// The capped logits of a chunk, kept while their gradient takes their place: the cap's slope needs them. Without a cap nothing is kept.
+class KeptLogits {
+ public:
+  KeptLogits(Context& ctx, const Weight& weight, DType type, int64_t rows) : cap_(weight.soft_cap) {
+    if (cap_ > 0 && rows > 0) kept_ = ctx.empty(type, {rows, weight.out_features()});
+  }
+  void keep(Context& ctx, const Tensor& logits) {
+    if (cap_ > 0 && ctx.runs()) std::memcpy(kept_.raw(), logits.raw(), logits.bytes());
+  }
+  // d by the capped logits → d by those before the cap, in place.
+  void uncap(Context& ctx, Tensor& d) const {
+    if (cap_ > 0 && ctx.runs())
+      with_statistic(d.dtype(), [&]<class T>(T) {
+        soft_cap_backward<T>(*ctx.pool, d.data<T>(), kept_.data<T>(), cap_, d.count(), d.data<T>());
+      });
+  }
+
+ private:
+  float cap_;
+  Tensor kept_;
+};
+
+// dx = d · W, by the packed form where the weight has one for this precision.
 inline void head_gradient(Context& ctx, const Tensor& d, const Weight& weight, Tensor& dx) {
   if (!weight.packed_transposed || weight.packed_transposed->compute() != ctx.compute)
     product_nn(ctx, head_compute(ctx), d, weight.stored.value(), dx);

@@ -205,7 +205,7 @@ void LoraFactory::check_complete() const {
   }
   if (wrapped_ == 0) throw Error("target_modules: no layer is adapted", "use all-linear, or names such as q_proj");
   for (const std::string& module : config_.modules_to_save) {
-    const auto fits = [&](const std::string& name) { return name.ends_with(module); };
+    const auto fits = [&](const std::string& name) { return is_in_module(name, module); };
     if (std::any_of(layers_.begin(), layers_.end(), fits)) continue;
     std::vector<std::string> parts;
     for (const std::string& name : layers_) parts.push_back(last_part(name));

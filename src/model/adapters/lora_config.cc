@@ -62,13 +62,21 @@ bool LoraConfig::targets(const std::string& name) const {
   const auto names = [&](const std::string& part) { return ends_with_part(name, part); };
   if (saves(name) || std::any_of(exclude_modules.begin(), exclude_modules.end(), names)) return false;
   if (!target_pattern.empty()) return matches_whole(target_pattern, name);
-  return std::any_of(target_modules.begin(), target_modules.end(),
-                     [&](const std::string& target) { return target == "all-linear" || names(target); });
+  return std::any_of(target_modules.begin(), target_modules.end(), [&](const std::string& target) {
+    // Experts are adapted where they are named. PEFT's "all-linear" adapts all of a layer's as one parameter.
+    return target == "all-linear" ? name.find(".experts.") == std::string::npos : names(target);
+  });
 }
 
 bool LoraConfig::saves(const std::string& name) const {
   return std::any_of(modules_to_save.begin(), modules_to_save.end(),
-                     [&](const std::string& end) { return name.ends_with(end); });
+                     [&](const std::string& module) { return is_in_module(name, module); });
+}
+
+bool is_in_module(const std::string& name, const std::string& module) {
+  for (size_t end = name.size(); end != std::string::npos && end > 0; end = name.rfind('.', end - 1))
+    if (std::string_view(name).substr(0, end).ends_with(module)) return true;
+  return false;
 }
 
 void LoraConfig::validate(const std::string& where) const {

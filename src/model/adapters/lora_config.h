@@ -23,11 +23,13 @@ struct LoraConfig {
   std::vector<std::string> target_modules = {};  // last parts of names, or "all-linear"
   std::string target_pattern = {};               // instead of a list: a regular expression for the whole name
   std::vector<std::string> exclude_modules = {};
-  std::vector<std::string> modules_to_save = {};  // ends of names: trained and stored whole, beside the adapter
+  // Ends of names of layers, or of what holds layers: trained and stored whole, beside the adapter.
+  std::vector<std::string> modules_to_save = {};
   // r and lora_alpha of layers that differ: by a regular expression for the last parts of the name.
   std::map<std::string, int64_t> rank_pattern = {};
   std::map<std::string, float> alpha_pattern = {};
   std::string base_model_name_or_path = {};
+  std::string task_type = "CAUSAL_LM";  // PEFT's word for what the model is for; "": none
 
   int64_t rank_of(const std::string& name) const;
   float factor(const std::string& name) const;
@@ -36,6 +38,9 @@ struct LoraConfig {
   // Error naming the key: numbers out of range, words that are not known, expressions that are none.
   void validate(const std::string& where) const;
 };
+
+// Whether a module of that name, or one that it is a part of, ends with `module`: "classifier" has "classifier.dense".
+bool is_in_module(const std::string& name, const std::string& module);
 
 // Whether the whole of `text` matches; Error for a pattern that PCRE2 does not know, or that takes too many steps.
 bool matches_whole(const std::string& pattern, const std::string& text);

@@ -134,7 +134,8 @@ void write_adapter(const fs::path& folder, const LoraConfig& config, const std::
   // The keys that PEFT needs to load it, in its spelling.
   nlohmann::ordered_json document;
   document["peft_type"] = "LORA";
-  document["task_type"] = "CAUSAL_LM";
+  document["task_type"] =
+      config.task_type.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(config.task_type);
   document["base_model_name_or_path"] = config.base_model_name_or_path;
   document["r"] = config.r;
   document["lora_alpha"] = config.lora_alpha;

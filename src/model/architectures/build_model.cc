@@ -14,8 +14,9 @@ std::unique_ptr<CausalModel> make_llama(const ModelConfig& config, LayerFactory&
 
 using Maker = std::unique_ptr<CausalModel> (*)(const ModelConfig& config, LayerFactory& factory);
 const std::map<std::string, Maker> kMakers{
-    {"llama", make_llama},     {"mistral", make_llama}, {"qwen2", make_llama},        {"qwen3", make_qwen3},
-    {"smollm3", make_smollm3}, {"phi3", make_phi3},     {"gemma3_text", make_gemma3}, {"gpt2", make_gpt2},
+    {"llama", make_llama},     {"mistral", make_llama},      {"qwen2", make_llama},   {"qwen3", make_qwen3},
+    {"smollm3", make_smollm3}, {"phi3", make_phi3},          {"mixtral", make_llama}, {"qwen3_moe", make_qwen3},
+    {"gemma2", make_gemma2},   {"gemma3_text", make_gemma3}, {"gpt2", make_gpt2},
 };
 
 }  // namespace

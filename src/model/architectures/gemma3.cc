@@ -1,49 +1,12 @@
-// Gemma 3 (Gemma Team: "Gemma 3 Technical Report", 2025): five layers with a window for each that sees all, with rotary bases of their own;
-// embeddings times √hidden; norms before and behind each block, that multiply by 1 + w; q and k normalised by head; GELU as the gate.
+// Gemma 3 (Gemma Team: "Gemma 3 Technical Report", 2025): Gemma 2 with five layers with a window for each that sees all, whose rotary bases
+// differ, and with q and k normalised by head in place of the soft caps.
 
-#include <algorithm>
-#include <cmath>
-
-#include "base/random.h"
-#include "compute/ops/dropout.h"
 #include "compute/ops/elementwise.h"
-#include "compute/ops/norm.h"
+#include "model/architectures/gemma2.h"
 #include "model/architectures/makers.h"
-#include "model/nn/attention.h"
-#include "model/nn/rotary.h"
 
 namespace sedum {
 namespace {
-
-class Gemma3Model : public CausalModel {
- public:
-  Gemma3Model(const ModelConfig& config, LayerFactory& factory);
-  const ModelConfig& config() const override { return config_; }
-  Variable hidden_states(Context& ctx, const Batch& batch) const override;
-  const ops::Weight& head() const override { return head_; }
-
- private:
-  struct Layer {
-    Variable input_layernorm, post_attention_layernorm, pre_feedforward_layernorm, post_feedforward_layernorm;
-    Variable q_norm, k_norm;
-    std::unique_ptr<Linear> q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj;
-  };
-  // Shared by all layers: one may be computed again long after hidden_states() has returned.
-  struct Step {
-    Batch batch;
-    RotaryTables rotary, local_rotary;
-  };
-  Variable norm(Context& ctx, const Variable& x, const Variable& weight) const;
-  Variable heads(Context& ctx, const Variable& x, const Variable& weight, const RotaryTables& rotary) const;
-  Variable attention(Context& ctx, int64_t index, const Variable& x, const Step& step) const;
-  Variable feed_forward(Context& ctx, const Layer& layer, const Variable& x) const;
-
-  ModelConfig config_;
-  std::vector<float> frequencies_, local_frequencies_;
-  ops::Weight embed_tokens_, head_;
-  std::vector<Layer> layers_;
-  Variable norm_;
-};
 
 // Sliding layers have a base of their own, and no scaling.
 ModelConfig local(ModelConfig config) {
@@ -51,87 +14,34 @@ ModelConfig local(ModelConfig config) {
   return config;
 }
 
-Gemma3Model::Gemma3Model(const ModelConfig& config, LayerFactory& factory)
-    : config_(config), frequencies_(rotary_frequencies(config)), local_frequencies_(rotary_frequencies(local(config))) {
-  const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
-  const int64_t q = config.num_attention_heads * config.head_dim, kv = config.num_key_value_heads * config.head_dim;
-  embed_tokens_ = factory.table("model.embed_tokens", config.vocab_size, hidden);
-  for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
-    const std::string at = "model.layers." + std::to_string(i) + ".";
-    layers_.push_back({.input_layernorm = factory.vector(at + "input_layernorm", hidden),
-                       .post_attention_layernorm = factory.vector(at + "post_attention_layernorm", hidden),
-                       .pre_feedforward_layernorm = factory.vector(at + "pre_feedforward_layernorm", hidden),
-                       .post_feedforward_layernorm = factory.vector(at + "post_feedforward_layernorm", hidden),
-                       .q_norm = factory.vector(at + "self_attn.q_norm", config.head_dim),
-                       .k_norm = factory.vector(at + "self_attn.k_norm", config.head_dim),
-                       .q_proj = factory.linear(at + "self_attn.q_proj", q, hidden, config.attention_bias),
-                       .k_proj = factory.linear(at + "self_attn.k_proj", kv, hidden, config.attention_bias),
-                       .v_proj = factory.linear(at + "self_attn.v_proj", kv, hidden, config.attention_bias),
-                       .o_proj = factory.linear(at + "self_attn.o_proj", hidden, q, config.attention_out_bias),
-                       .gate_proj = factory.linear(at + "mlp.gate_proj", inner, hidden, false),
-                       .up_proj = factory.linear(at + "mlp.up_proj", inner, hidden, false),
-                       .down_proj = factory.linear(at + "mlp.down_proj", hidden, inner, false)});
+class Gemma3Model : public Gemma2Model {
+ public:
+  Gemma3Model(const ModelConfig& config, LayerFactory& factory)
+      : Gemma2Model(config, factory), local_rotary_(local(config)) {
+    for (int64_t i = 0; i < config.num_hidden_layers; ++i) {
+      const std::string at = "model.layers." + std::to_string(i) + ".self_attn.";
+      norms_.push_back(
+          {factory.vector(at + "q_norm", config.head_dim), factory.vector(at + "k_norm", config.head_dim)});
+    }
   }
-  norm_ = factory.vector("model.norm", hidden);
-  head_ = config.tie_word_embeddings ? factory.tied_head(embed_tokens_)
-                                     : factory.table("lm_head", config.vocab_size, hidden);
-}
 
-Variable Gemma3Model::norm(Context& ctx, const Variable& x, const Variable& weight) const {
-  Tensor ones = ctx.empty(weight.dtype(), weight.shape());
-  if (ctx.runs()) std::fill_n(ones.data<float>(), ones.count(), 1.0f);
-  return ops::rms_norm(ctx, x, ops::add(ctx, weight, Variable(ones)), config_.rms_norm_eps);
-}
+ private:
+  struct Norms {
+    Variable q, k;
+  };
 
-Variable Gemma3Model::heads(Context& ctx, const Variable& x, const Variable& weight, const RotaryTables& rotary) const {
-  const Variable each = ops::reshape(ctx, x, {x.value().count() / config_.head_dim, config_.head_dim});
-  const Variable normed = ops::reshape(ctx, norm(ctx, each, weight), x.shape());
-  return ops::rope(ctx, normed, rotary.cos, rotary.sin, config_.head_dim);
-}
+  const Rotary& local_rotary() const override { return local_rotary_; }
 
-Variable Gemma3Model::attention(Context& ctx, int64_t index, const Variable& x, const Step& step) const {
-  const Layer& layer = layers_[size_t(index)];
-  const int64_t window = config_.window_of(index);
-  const RotaryTables& rotary = window > 0 ? step.local_rotary : step.rotary;
-  const auto qkv = forward_together(ctx, x, {layer.q_proj.get(), layer.k_proj.get(), layer.v_proj.get()});
-  const Variable q = heads(ctx, qkv[0], layer.q_norm, rotary), k = heads(ctx, qkv[1], layer.k_norm, rotary);
-  const AttentionShape shape{.num_heads = int(config_.num_attention_heads),
-                             .num_key_value_heads = int(config_.num_key_value_heads),
-                             .head_dim = int(config_.head_dim),
-                             .scale = 1 / std::sqrt(config_.query_pre_attn_scalar),
-                             .window = int(window)};
-  return layer.o_proj->forward(ctx, attend(ctx, step.batch, index, q, k, qkv[2], shape, config_.attention_dropout));
-}
-
-Variable Gemma3Model::feed_forward(Context& ctx, const Layer& layer, const Variable& x) const {
-  const auto inner = forward_together(ctx, x, {layer.gate_proj.get(), layer.up_proj.get()});
-  return layer.down_proj->forward(ctx, ops::multiply(ctx, ops::gelu_tanh(ctx, inner[0]), inner[1]));
-}
-
-Variable Gemma3Model::hidden_states(Context& ctx, const Batch& batch) const {
-  const std::shared_ptr<const Step> step(new Step{batch, rotary_tables(ctx, frequencies_, batch.positions),
-                                                  rotary_tables(ctx, local_frequencies_, batch.positions)});
-  Variable x = ops::embedding(ctx, embed_tokens_.stored, batch.ids);
-  x = ops::scale(ctx, x, std::sqrt(float(config_.hidden_size)));
-  x = ops::neftune(ctx, x, batch.neftune_noise_alpha, batch.segments);
-  x = ops::dropout(ctx, x, config_.embd_pdrop, stream_of("embeddings"));
-  for (size_t i = 0; i < layers_.size(); ++i) {
-    const auto layer = [this, i, step](Context& c, const Variable& in) {
-      const Layer& l = layers_[i];
-      const auto dropped = [&](const Variable& y, uint32_t block) {
-        return ops::dropout(c, y, config_.resid_pdrop, block + uint32_t(i) * 0x9E3779B9u);
-      };
-      const Variable seen =
-          norm(c, attention(c, int64_t(i), norm(c, in, l.input_layernorm), *step), l.post_attention_layernorm);
-      const Variable mid = ops::add(c, in, dropped(seen, stream_of("self_attn")));
-      const Variable thought =
-          norm(c, feed_forward(c, l, norm(c, mid, l.pre_feedforward_layernorm)), l.post_feedforward_layernorm);
-      return ops::add(c, mid, dropped(thought, stream_of("mlp")));
-    };
-    x = batch.recompute ? recompute(ctx, x, layer) : layer(ctx, x);
+  Variable positioned(Context& ctx, int64_t layer, Side side, const Variable& x, const Step& step) const override {
+    const Norms& norms = norms_[size_t(layer)];
+    const Variable heads = ops::reshape(ctx, x, {x.value().count() / config_.head_dim, config_.head_dim});
+    const Variable normed = norm(ctx, heads, side == Side::kQuery ? norms.q : norms.k);
+    return Gemma2Model::positioned(ctx, layer, side, ops::reshape(ctx, normed, x.shape()), step);
   }
-  return norm(ctx, x, norm_);
-}
+
+  Rotary local_rotary_;
+  std::vector<Norms> norms_;
+};
 
 }  // namespace
 

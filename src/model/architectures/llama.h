@@ -1,7 +1,9 @@
 #pragma once
 // Llama (Touvron et al. 2023; Llama 2 and 3 alike); Mistral (Jiang et al. 2023), where a query sees a window of keys; Qwen2 (Yang et al.
-// 2024), which adds biases to q, k and v. Families that change one step of it derive from it: qwen3.cc, smollm3.cc.
+// 2024), which adds biases to q, k and v; Mixtral (Jiang et al. 2024), whose feed-forward is a mixture of experts. Families that change one
+// step of it derive from it: qwen3.cc, smollm3.cc.
 
+#include "model/architectures/feed_forward.h"
 #include "model/causal_model.h"
 #include "model/nn/rotary.h"
 
@@ -17,7 +19,8 @@ class LlamaModel : public CausalModel {
  protected:
   struct Layer {
     Variable input_layernorm, post_attention_layernorm;
-    std::unique_ptr<Linear> q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj;
+    std::unique_ptr<Linear> q_proj, k_proj, v_proj, o_proj;
+    std::unique_ptr<FeedForward> mlp;
   };
   // What all layers of a step share. Held by value and shared: a layer may be computed again long after hidden_states() returned.
   struct Step {
@@ -32,9 +35,9 @@ class LlamaModel : public CausalModel {
 
  private:
   Variable attention(Context& ctx, int64_t layer, const Variable& x, const Step& step) const;
-  Variable feed_forward(Context& ctx, int64_t layer, const Variable& x) const;
+  Variable block(Context& ctx, int64_t layer, const Variable& x, const Step& step) const;
 
-  std::vector<float> frequencies_;
+  Rotary rotary_;
   ops::Weight embed_tokens_, head_;
   std::vector<Layer> layers_;
   Variable norm_;

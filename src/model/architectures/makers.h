@@ -5,6 +5,7 @@
 
 namespace sedum {
 
+std::unique_ptr<CausalModel> make_gemma2(const ModelConfig& config, LayerFactory& factory);
 std::unique_ptr<CausalModel> make_gemma3(const ModelConfig& config, LayerFactory& factory);
 std::unique_ptr<CausalModel> make_gpt2(const ModelConfig& config, LayerFactory& factory);
 std::unique_ptr<CausalModel> make_phi3(const ModelConfig& config, LayerFactory& factory);

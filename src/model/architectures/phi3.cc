@@ -35,14 +35,13 @@ class Phi3Model : public CausalModel {
   Variable feed_forward(Context& ctx, const Layer& layer, const Variable& x) const;
 
   ModelConfig config_;
-  std::vector<float> frequencies_;
+  Rotary rotary_;
   ops::Weight embed_tokens_, head_;
   std::vector<Layer> layers_;
   Variable norm_;
 };
 
-Phi3Model::Phi3Model(const ModelConfig& config, LayerFactory& factory)
-    : config_(config), frequencies_(rotary_frequencies(config)) {
+Phi3Model::Phi3Model(const ModelConfig& config, LayerFactory& factory) : config_(config), rotary_(config) {
   const int64_t hidden = config.hidden_size, inner = config.intermediate_size;
   const int64_t q = config.num_attention_heads * config.head_dim, kv = config.num_key_value_heads * config.head_dim;
   embed_tokens_ = factory.table("model.embed_tokens", config.vocab_size, hidden);
@@ -86,7 +85,7 @@ Variable Phi3Model::feed_forward(Context& ctx, const Layer& layer, const Variabl
 }
 
 Variable Phi3Model::hidden_states(Context& ctx, const Batch& batch) const {
-  const std::shared_ptr<const Step> step(new Step{batch, rotary_tables(ctx, frequencies_, batch.positions)});
+  const std::shared_ptr<const Step> step(new Step{batch, rotary_tables(ctx, rotary_, batch)});
   Variable x = ops::embedding(ctx, embed_tokens_.stored, batch.ids);
   x = ops::neftune(ctx, x, batch.neftune_noise_alpha, batch.segments);
   x = ops::dropout(ctx, x, config_.embd_pdrop, stream_of("embeddings"));

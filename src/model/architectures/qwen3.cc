@@ -1,5 +1,6 @@
 // Qwen3 (Yang et al.: "Qwen3 Technical Report", 2025): Llama without biases, where each head of q and k is normalised before it is
-// rotated, which keeps scores in bounds (Dehghani et al.: "Scaling Vision Transformers to 22 Billion Parameters", 2023).
+// rotated, which keeps scores in bounds (Dehghani et al.: "Scaling Vision Transformers to 22 Billion Parameters", 2023). Qwen3-MoE has
+// mixtures of experts as well.
 
 #include "compute/ops/elementwise.h"
 #include "compute/ops/norm.h"

@@ -43,6 +43,27 @@ Tensor reorder_rows(const Tensor& stored, int64_t head_dim) {
   return Tensor::external(stored.dtype(), stored.shape(), data, std::move(buffer));
 }
 
+// The name that transformers 5 gives all experts of a layer together, or the router, in memory and in some files.
+std::string together_in_folder(const std::string& hf_name) {
+  if (const auto expert = expert_tensor(hf_name))
+    return "model.layers." + std::to_string(expert->layer) + ".mlp.experts." +
+           (expert->part == ExpertTensor::Part::kDown ? "down_proj" : "gate_up_proj");
+  constexpr std::string_view kRouter = ".block_sparse_moe.gate.weight";
+  if (hf_name.ends_with(kRouter)) return hf_name.substr(0, hf_name.size() - kRouter.size()) + ".mlp.gate.weight";
+  return "";
+}
+
+// One expert's matrix of all those of a layer, which stand one after the other; of gate and up together where `both`.
+Tensor matrix_of(const Tensor& all, const ExpertTensor& which, bool both, const std::string& where) {
+  const int64_t rows = all.size(1) / (both ? 2 : 1), cols = all.size(2);
+  if (which.expert >= all.size(0) || (both && all.size(1) % 2))
+    throw Error(where + " is " + all.shape().text() + ": it has no expert " + std::to_string(which.expert),
+                "weights and config do not belong together");
+  const int64_t first = which.expert * all.size(1) + (both && which.part == ExpertTensor::Part::kUp ? rows : 0);
+  const char* data = static_cast<const char*>(all.raw()) + size_t(first) * row_bytes(all.dtype(), cols);
+  return Tensor::external(all.dtype(), {rows, cols}, data, std::make_shared<const Tensor>(all));
+}
+
 }  // namespace
 
 Tensor turned(const Tensor& stored) {
@@ -76,14 +97,42 @@ std::string Checkpoint::stored_name(const std::string& hf_name) const {
     const std::string old = hf_name.substr(0, at + 10) + (is_shift(hf_name) ? "beta" : "gamma");
     if (source_->find(old)) return old;
   }
+  if (const std::string together = together_in_folder(hf_name);
+      !together.empty() && !source_->find(hf_name) && source_->find(together))
+    return together;
+  // Files of an encoder alone have its names without the family's.
+  if (const std::string prefix = config_.model_type + ".";
+      is_encoder(config_.model_type) && hf_name.starts_with(prefix) && !source_->find(hf_name))
+    return hf_name.substr(prefix.size());
   // The first files of GPT-2 hold the model alone, without its head.
   constexpr std::string_view kModel = "transformer.";
   if (hf_name.starts_with(kModel) && !source_->find(hf_name)) return hf_name.substr(kModel.size());
   return hf_name;
 }
 
+Checkpoint Checkpoint::classifying(EncoderConfig::Head head, const std::vector<std::string>& labels) const {
+  if (config_.model_type != "bert" && config_.model_type != "roberta")
+    throw Error(path_.string() + ": a model of the family " + config_.model_type + " is no encoder",
+                "choose a BERT or RoBERTa model");
+  Checkpoint c = *this;
+  EncoderConfig& e = c.config_.encoder;
+  if (e.head == head) {
+    for (const std::string& label : labels) {
+      bool known = false;
+      for (int64_t i = 0; i < e.num_labels; ++i) known = known || e.label(i) == label;
+      if (!known)
+        throw Error(path_.string() + ": its head does not know the label \"" + label + "\"",
+                    "begin with a model that has no head for classes, or use its labels");
+    }
+    return c;
+  }
+  e.head = head, e.labels = labels, e.num_labels = int64_t(labels.size()), e.prefix = config_.model_type + ".";
+  e.has_pooler = head == EncoderConfig::Head::kSequence && config_.model_type == "bert";
+  return c;
+}
+
 bool Checkpoint::raised_in_gguf(const std::string& hf_name) const {
-  return config_.model_type == "gemma3_text" && hf_name.ends_with("norm.weight");
+  return is_gemma(config_.model_type) && hf_name.ends_with("norm.weight");
 }
 
 bool Checkpoint::turned_in_folder(const std::string& hf_name) const {
@@ -98,6 +147,9 @@ bool Checkpoint::has(const std::string& hf_name) const {
 Tensor Checkpoint::tensor(const std::string& hf_name) const {
   const StoredTensor& stored = source_->get(stored_name(hf_name));
   const Tensor t = Tensor::external(stored.dtype, shape_of(stored), stored.data, source_->owner());
+  if (const auto expert = expert_tensor(hf_name); expert && t.shape().rank() == 3)
+    return matrix_of(t, *expert, !gguf_ && expert->part != ExpertTensor::Part::kDown,
+                     source_->where() + ": " + stored.name);
   if (gguf_ && family_of(config_.model_type, source_->where()).interleaved && interleaved_in_gguf(hf_name)) {
     if (t.size(0) % config_.head_dim)
       throw Error(source_->where() + ": " + stored.name + " has " + std::to_string(t.size(0)) +

@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,10 @@ class Checkpoint {
   // `tokenizer`, which may be whatever holds one, else from the same folder. Error when the tokenizer has more tokens than the model.
   static Checkpoint untrained(const std::filesystem::path& config, const std::filesystem::path& tokenizer);
   static Checkpoint untrained(const std::string& config_json, const std::filesystem::path& tokenizer);
+
+  // The same checkpoint of an encoder, to be a classifier of these labels: its own head where it has one of that kind, whose labels must be
+  // among its own; else what has() says is missing is new.
+  Checkpoint classifying(EncoderConfig::Head head, const std::vector<std::string>& labels) const;
 
   const ModelConfig& config() const { return config_; }
   const std::filesystem::path& path() const { return path_; }
@@ -70,6 +75,19 @@ class Checkpoint {
 
 // GGUF's name of a tensor: "blk.0.attn_q.weight" for "model.layers.0.self_attn.q_proj.weight"; "" if there is none.
 std::string gguf_name(const std::string& hf_name, const ModelConfig& config);
+// What llama.cpp divides Gemma's scores by the root of: GGUF has no key for it.
+float gguf_query_scalar(const ModelConfig& config);
+// A matrix of one expert: "model.layers.3.block_sparse_moe.experts.5.w1.weight" and "model.layers.3.mlp.experts.5.gate_proj.weight" are both
+// {3, 5, kGate}. GGUF keeps those of a layer's experts in one tensor (experts, rows, columns), and so do some folders of transformers 5,
+// there gate and up together.
+struct ExpertTensor {
+  enum class Part { kGate, kUp, kDown };
+  int64_t layer, expert;
+  Part part;
+};
+std::optional<ExpertTensor> expert_tensor(const std::string& hf_name);
+// Whether it is the router's weight of a mixture of experts, which stays as it is stored when layers are quantised.
+bool is_router(const std::string& hf_name);
 // All tensors of a model of these sizes, by Hugging Face name.
 std::vector<std::string> architecture_tensors(const ModelConfig& config);
 

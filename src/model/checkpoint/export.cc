@@ -1,6 +1,7 @@
 #include "model/checkpoint/export.h"
 
 #include <cmath>
+#include <map>
 
 #include <nlohmann/json.hpp>
 
@@ -107,11 +108,23 @@ bool is_query_or_key(const std::string& name) {
 // GGUF has no keys for which layers see a window or no positions: their order must be the architecture's own.
 void check_layers(const Checkpoint& like) {
   const ModelConfig& c = like.config();
-  if (c.model_type == "gemma3_text") {
-    bool own = c.query_pre_attn_scalar == float(c.head_dim) && c.rope_local_base_freq == 10000;
-    for (int64_t i = 0; i < c.num_hidden_layers; ++i) own = own && (c.window_of(i) > 0) == ((i + 1) % 6 != 0);
+  if (is_mixture(c.model_type)) {
+    bool own = c.norm_topk_prob;
+    for (int64_t i = 0; i < c.num_hidden_layers; ++i) own = own && c.is_sparse(i);
+    if (!own)
+      throw Error(
+          like.path().string() + ": llama.cpp knows no layers without experts there, nor weights that do not sum to 1",
+          "keep it as a folder");
+  }
+  if (is_gemma(c.model_type)) {
+    const bool gemma2 = c.model_type == "gemma2";
+    bool own = c.query_pre_attn_scalar == gguf_query_scalar(c) && (gemma2 || c.rope_local_base_freq == 10000) &&
+               (gemma2 || c.attn_logit_softcapping == 0);
+    for (int64_t i = 0; i < c.num_hidden_layers; ++i)
+      own = own && (c.window_of(i) > 0) == slides_in_gemma(c.model_type, i);
     if (own) return;
-    throw Error(like.path().string() + ": GGUF cannot say its windows, its sliding layers' rope_theta or its scale",
+    throw Error(like.path().string() +
+                    ": GGUF cannot say its windows, its sliding layers' rope_theta, its scale or its cap of scores",
                 "keep it as a folder");
   }
   for (int64_t i = 0; i < c.num_hidden_layers; ++i)
@@ -119,6 +132,24 @@ void check_layers(const Checkpoint& like) {
         (c.model_type == "smollm3" && c.rotates(i) == ((i + 1) % 4 == 0)))
       throw Error(like.path().string() + ": GGUF cannot say which layers see a window or no positions",
                   "keep it as a folder");
+}
+
+// YaRN and LongRoPE; the divisors of the latter are tensors.
+void write_gguf_stretched(GgufWriter& out, const Checkpoint& like, const std::string& at) {
+  const RopeScaling& s = like.config().rope_scaling;
+  const bool yarn = s.type == RopeScaling::Type::kYarn;
+  if (!yarn && s.type != RopeScaling::Type::kLongRope) return;
+  if (yarn && !s.truncate)
+    throw Error(like.path().string() + ": GGUF cannot say that YaRN's range is not rounded", "keep it as a folder");
+  out.set(at + "rope.scaling.original_context_length", uint32_t(s.original_max_position_embeddings));
+  // llama.cpp multiplies by YaRN's own factor besides.
+  const float rest = s.attention_factor / (yarn ? yarn_attention_factor(s.factor, 1) : 1);
+  if (!yarn || rest != 1) out.set(at + "rope.scaling.attn_factor", rest);
+  if (!yarn) return;
+  out.set(at + "rope.scaling.type", "yarn");
+  out.set(at + "rope.scaling.factor", s.factor);
+  if (s.beta_fast != 32) out.set(at + "rope.scaling.yarn_beta_fast", s.beta_fast);
+  if (s.beta_slow != 1) out.set(at + "rope.scaling.yarn_beta_slow", s.beta_slow);
 }
 
 void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_type) {
@@ -141,10 +172,17 @@ void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_ty
   out.set(at + "rope.freq_base", c.rope_theta);
   if (c.sliding_window > 0) u32("attention.sliding_window", c.sliding_window);
   check_layers(like);
+  if (is_mixture(c.model_type)) {
+    u32("expert_count", c.num_experts), u32("expert_used_count", c.num_experts_per_tok);
+    if (c.model_type == "qwen3_moe") u32("expert_feed_forward_length", c.moe_intermediate_size);
+  }
+  if (c.attn_logit_softcapping > 0) out.set(at + "attn_logit_softcapping", c.attn_logit_softcapping);
+  if (c.final_logit_softcapping > 0) out.set(at + "final_logit_softcapping", c.final_logit_softcapping);
   if (c.rope_scaling.type == RopeScaling::Type::kLinear) {
     out.set(at + "rope.scaling.type", "linear");
     out.set(at + "rope.scaling.factor", c.rope_scaling.factor);
   }
+  write_gguf_stretched(out, like, at);
   if (c.rope_scaling.type == RopeScaling::Type::kLlama3) {  // rope_freqs.weight is what computes; these name its terms
     u32("rope.scaling.original_context_length", c.rope_scaling.original_max_position_embeddings);
     out.set("sedum.rope.low_freq_factor", c.rope_scaling.low_freq_factor);
@@ -181,6 +219,24 @@ void write_gguf_tokenizer(GgufWriter& out, const Checkpoint& like) {
   if (!spec.chat_template.empty()) out.set("tokenizer.chat_template", spec.chat_template);
 }
 
+// A tensor of a GGUF file and what it is made of: one of the model's, or a matrix of every expert of a layer.
+struct Stored {
+  std::string name;
+  std::vector<std::string> parts;
+  bool stacked = false;
+};
+std::vector<Stored> stored_tensors(const Checkpoint& like) {
+  std::vector<Stored> all;
+  std::map<std::string, size_t> at;
+  for (const std::string& name : like.tensor_names()) {
+    const std::string stored = gguf_name(name, like.config());
+    const auto [found, isnew] = at.emplace(stored, all.size());
+    if (isnew) all.push_back({stored, {}, expert_tensor(name).has_value()});
+    all[found->second].parts.push_back(name);
+  }
+  return all;
+}
+
 }  // namespace
 
 void write_folder_description(const fs::path& folder, const Checkpoint& like, const char* torch_dtype,
@@ -208,31 +264,37 @@ void write_gguf(const fs::path& path, const Checkpoint& like, const GgufMixture&
   GgufWriter out(path);
   write_gguf_config(out, like, mixture.file_type);
   write_gguf_tokenizer(out, like);
-  const std::vector<std::string> names = like.tensor_names();
-  Progress progress("writing " + path.filename().string(), names.size());
-  for (const std::string& name : names) {
+  const std::vector<Stored> tensors = stored_tensors(like);
+  Progress progress("writing " + path.filename().string(), tensors.size());
+  for (const Stored& tensor : tensors) {
+    const std::string& name = tensor.parts.front();
     const Shape shape = like.tensor(name).shape();
-    const std::string stored = gguf_name(name, like.config());
-    const DType t = mixture.type_of(stored, shape);
+    const Shape whole = tensor.stacked ? Shape{int64_t(tensor.parts.size()), shape[0], shape[1]} : shape;
+    const DType t = mixture.type_of(tensor.name, whole);
     const bool interleave =
         family_of(like.config().model_type, like.path().string()).interleaved && is_query_or_key(name);
     const int64_t head_dim = like.config().head_dim;
     const float raised = like.raised_in_gguf(name) ? 1 : 0;
-    out.add(stored, t, sizes(shape),
-            [&progress, &pool, &importance, read, name, stored, shape, t, interleave, head_dim,
-             raised](const ByteSink& sink) {
-              encode_rows(
-                  pool, raised_by(read(name), raised), shape, t,
-                  [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; },
-                  importance ? importance(stored) : nullptr, sink);
-              progress.advance(1);
-            });
+    out.add(
+        tensor.name, t, sizes(whole),
+        [&progress, &pool, &importance, read, tensor, shape, t, interleave, head_dim, raised](const ByteSink& sink) {
+          for (const std::string& part : tensor.parts)
+            encode_rows(
+                pool, raised_by(read(part), raised), shape, t,
+                [&](int64_t r) { return interleave ? other_row(r, head_dim, RowOrder::kInterleaved) : r; },
+                importance ? importance(tensor.name) : nullptr, sink);
+          progress.advance(1);
+        });
   }
-  if (like.config().rope_scaling.type == RopeScaling::Type::kLlama3) {
-    const std::vector<float> divisors = rotary_divisors(like.config());
-    out.add("rope_freqs.weight", DType::kF32, {int64_t(divisors.size())},
+  const auto add_divisors = [&out](const char* name, const std::vector<float>& divisors) {
+    out.add(name, DType::kF32, {int64_t(divisors.size())},
             [divisors](const ByteSink& sink) { sink(divisors.data(), divisors.size() * sizeof(float)); });
-  }
+  };
+  const RopeScaling& scaling = like.config().rope_scaling;
+  if (scaling.type == RopeScaling::Type::kLlama3) add_divisors("rope_freqs.weight", rotary_divisors(like.config()));
+  if (scaling.type == RopeScaling::Type::kLongRope)
+    add_divisors("rope_factors_long.weight", scaling.long_factor),
+        add_divisors("rope_factors_short.weight", scaling.short_factor);
   out.finish();
 }
 

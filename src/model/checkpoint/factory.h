@@ -75,6 +75,34 @@ class RandomFactory : public LayerFactory {
   std::vector<Variable> parameters_;
 };
 
+// Layers of a checkpoint, and new ones where it has none: the head of a task that a model is to learn.
+class CompletedFactory : public LayerFactory {
+ public:
+  CompletedFactory(const Checkpoint& checkpoint, LayerFactory& stored, LayerFactory& fresh)
+      : checkpoint_(checkpoint), stored_(stored), fresh_(fresh) {}
+  std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
+                                 bool bias) override {
+    return of(name, name + ".weight").linear(name, out_features, in_features, bias);
+  }
+  Variable vector(const std::string& name, int64_t size) override {
+    return of(name, vector_name(name)).vector(name, size);
+  }
+  ops::Weight table(const std::string& name, int64_t rows, int64_t cols) override {
+    return of(name, name + ".weight").table(name, rows, cols);
+  }
+  const std::vector<std::string>& fresh_layers() const { return fresh_layers_; }
+
+ private:
+  LayerFactory& of(const std::string& name, const std::string& tensor) {
+    if (checkpoint_.has(tensor)) return stored_;
+    fresh_layers_.push_back(name);
+    return fresh_;
+  }
+  const Checkpoint& checkpoint_;
+  LayerFactory &stored_, &fresh_;
+  std::vector<std::string> fresh_layers_;
+};
+
 // f32 copy of a stored tensor of any type.
 Tensor decoded(const Tensor& stored, ThreadPool& pool, Arena& arena);
 

@@ -39,7 +39,7 @@ void write_gguf_adapter(const std::filesystem::path& path, const Checkpoint& bas
   // llama.cpp's factor is alpha / r.
   out.set("adapter.lora.alpha", adapter.config.factor("") * float(adapter.config.r));
   for (const std::string& name : base.tensor_names()) {
-    if (!name.ends_with(".weight")) continue;
+    if (!name.ends_with(".weight") || expert_tensor(name)) continue;  // llama.cpp's adapters know experts only together
     const std::string stem = name.substr(0, name.size() - 7);
     const auto a = adapter.weights.find(peft_name(stem, 'A')), b = adapter.weights.find(peft_name(stem, 'B'));
     if (a == adapter.weights.end() || b == adapter.weights.end()) continue;

@@ -32,7 +32,13 @@ struct Batch {
   std::vector<int32_t> positions;  // of each row in its sequence
   ops::Segments segments;          // the sequences, where there is no past
   SequenceState* state = nullptr;  // the past, or null
-  bool recompute = false;          // layers keep only their inputs and compute the rest again in the backward pass
+  // How long the sequences of a state may become, which LongRoPE must know from their first token on. 0: their length is what the rows show.
+  int64_t context_length = 0;
+  bool recompute = false;  // layers keep only their inputs and compute the rest again in the backward pass
+
+  // Where a mixture of experts puts its routers' logits (rows, experts), a layer after the other: for the load-balancing loss. Null: nowhere.
+  // Asked by layers that are computed again, written by hidden_states() alone.
+  std::vector<Variable>* router_logits = nullptr;
 
   float neftune_noise_alpha = 0;  // noise on the embeddings while training (Context::rows)
 

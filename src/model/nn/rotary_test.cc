@@ -38,8 +38,7 @@ TEST(Rotary, Llama3Scaling) {
                     .factor = 8,
                     .low_freq_factor = 1,
                     .high_freq_factor = 4,
-                    .original_max_position_embeddings = 8192,
-                    .frequency_divisors = {}};
+                    .original_max_position_embeddings = 8192};
   const auto scaled = rotary_frequencies(c);
   int kept = 0, divided = 0;
   double before = 1;
@@ -86,7 +85,11 @@ TEST(Rotary, TablesAreCosAndSinOfTheAngle) {
   std::vector<int32_t> positions;
   for (int i = 0; i < 100; ++i) positions.push_back((i * 37) % 2000);
   const std::vector<float> frequencies{1, 0.1f, 0.003f};
-  const RotaryTables t = rotary_tables(ctx, frequencies, positions);
+  Rotary rotary;
+  rotary.frequencies = frequencies;
+  Batch batch;
+  batch.positions = positions;
+  const RotaryTables t = rotary_tables(ctx, rotary, batch);
   ASSERT_EQ(t.cos.shape(), (Shape{100, 3}));
   for (size_t r = 0; r < positions.size(); ++r)
     for (size_t i = 0; i < 3; ++i) {

@@ -14,6 +14,8 @@ std::unique_ptr<Objective> make_masked_lm(const TrainConfig& config, const Train
                                           const TrainData& data);
 std::unique_ptr<Objective> make_paired_texts(const TrainConfig& config, const TrainableModel& trained,
                                              const TrainData& data);
+std::unique_ptr<Objective> make_classification(const TrainConfig& config, const TrainableModel& trained,
+                                               const TrainData& data);
 std::unique_ptr<Objective> make_seq2seq(const TrainConfig& config, const TrainableModel& trained,
                                         const TrainData& data);
 std::unique_ptr<Objective> make_preference(const TrainConfig& config, const TrainableModel& trained,

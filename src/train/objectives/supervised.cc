@@ -1,5 +1,7 @@
 // sft and pretrain: the next token's cross-entropy. distill: mixed with the distance from a teacher.
 
+#include "compute/ops/elementwise.h"
+#include "compute/ops/experts.h"
 #include "compute/ops/log_probs.h"
 #include "train/objectives/objectives.h"
 
@@ -15,28 +17,63 @@ ops::Ids targets_of(const data::StepBatch& batch) {
 class Supervised : public Objective {
  public:
   Supervised(const TrainConfig& config, const TrainableModel& trained, const TrainData& data)
-      : config_(config), model_(*trained.model), data_(data) {}
+      : config_(config), model_(*trained.model), data_(data) {
+    const ModelConfig& sizes = model_.config();
+    if (config.moe_aux_loss_coef && sizes.num_experts == 0)
+      throw Error("moe_aux_loss_coef: the model is no mixture of experts", "remove it");
+    if (sizes.num_experts > 0)
+      balance_ = config.moe_aux_loss_coef.value_or(sizes.output_router_logits ? sizes.router_aux_loss_coef : 0);
+  }
 
-  void begin_step(Context&, int64_t step) override { divisor_ = double(data_.train->label_tokens(step)); }
+  void begin_step(Context&, int64_t step) override {
+    divisor_ = double(data_.train->label_tokens(step));
+    balancing_ = 0;
+  }
 
   double train_on(Context& ctx, Tape& tape, const data::StepBatch& batch) override {
     if (batch.label_tokens == 0) return 0;
     Context recording = training_context(ctx, tape, batch);
-    const Variable hidden = model_.hidden_states(recording, to_batch(batch, config_));
-    const Variable loss = ops::cross_entropy_head(recording, hidden, model_.head(), targets_of(batch),
-                                                  float(1 / divisor_), nullptr, config_.label_smoothing_factor);
+    std::vector<Variable> router_logits;
+    const Variable hidden = states(recording, batch, router_logits);
+    const Variable loss =
+        balanced(recording,
+                 ops::cross_entropy_head(recording, hidden, model_.head(), targets_of(batch), float(1 / divisor_),
+                                         nullptr, config_.label_smoothing_factor),
+                 router_logits);
     const double value = value_of(ctx, loss);
     tape.backward(recording, loss);
     return value;
   }
 
+  Metrics metrics() override {
+    return balance_ > 0 ? Metrics{{"aux_loss", balancing_ / config_.gradient_accumulation_steps}} : Metrics{};
+  }
+
   double evaluate(Context& ctx, Metrics*) override { return evaluate_loss(ctx, model_, data_.eval); }
 
  protected:
+  Variable states(Context& ctx, const data::StepBatch& from, std::vector<Variable>& router_logits) const {
+    Batch batch = to_batch(from, config_);
+    if (balance_ > 0) batch.router_logits = &router_logits;
+    return model_.hidden_states(ctx, batch);
+  }
+
+  // The loss, and of a mixture of experts what its routers' imbalance costs: the mean over the step's micro-batches.
+  Variable balanced(Context& ctx, const Variable& loss, const std::vector<Variable>& router_logits) {
+    if (router_logits.empty()) return loss;
+    const float share = balance_ / float(config_.gradient_accumulation_steps);
+    const Variable balancing =
+        ops::load_balancing_loss(ctx, router_logits, int(model_.config().num_experts_per_tok), share);
+    balancing_ += value_of(ctx, balancing) / double(share);
+    return ops::add(ctx, loss, balancing);
+  }
+
   const TrainConfig& config_;
   const CausalModel& model_;
   const TrainData& data_;
   double divisor_ = 1;
+  float balance_ = 0;     // the weight of the load-balancing loss
+  double balancing_ = 0;  // that loss without its weight, the sum over the step's micro-batches
 };
 
 class Distillation : public Supervised {
@@ -64,18 +101,24 @@ class Distillation : public Supervised {
     Context recording = training_context(ctx, tape, batch), plain = ctx;
     plain.tape = nullptr, plain.rows = nullptr;
     const Variable theirs = teacher_.model->hidden_states(plain, to_batch(batch, config_));
-    const Variable hidden = model_.hidden_states(recording, to_batch(batch, config_));
+    std::vector<Variable> router_logits;
+    const Variable hidden = states(recording, batch, router_logits);
     double kl = 0, cross_entropy = 0;
-    const Variable loss = ops::distillation_head(
+    const Variable distance = ops::distillation_head(
         recording, hidden, model_.head(), {theirs, teacher_.model->head()}, targets_of(batch),
         {.alpha = config_.alpha, .temperature = config_.temperature}, float(1 / divisor_), &kl, &cross_entropy);
+    const Variable loss = balanced(recording, distance, router_logits);
     kl_ += kl, cross_entropy_ += cross_entropy;
     const double value = value_of(ctx, loss);
     tape.backward(recording, loss);
     return value;
   }
 
-  Metrics metrics() override { return {{"kl", kl_ / divisor_}, {"cross_entropy", cross_entropy_ / divisor_}}; }
+  Metrics metrics() override {
+    Metrics all = Supervised::metrics();
+    all.emplace_back("kl", kl_ / divisor_), all.emplace_back("cross_entropy", cross_entropy_ / divisor_);
+    return all;
+  }
 
  private:
   FrozenModel teacher_;

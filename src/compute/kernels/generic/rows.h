@@ -270,6 +270,20 @@ void gelu_tanh_backward(const T* dy, const T* x, int64_t n, T* dx) {
 }
 
 template <class T>
+void soft_cap_forward(const T* x, float cap, int64_t n, T* y) {
+  for_vectors(
+      n, [&](int64_t i, auto part) { store(y + i, broadcast(cap) * tanh(load(x + i, part) / broadcast(cap)), part); });
+}
+
+template <class T>
+void soft_cap_backward(const T* dy, const T* y, float cap, int64_t n, T* dx) {
+  for_vectors(n, [&](int64_t i, auto part) {
+    const Vec t = load(y + i, part) / broadcast(cap);
+    store(dx + i, load(dy + i, part) * fnma(t, t, broadcast(1.0f)), part);
+  });
+}
+
+template <class T>
 void swiglu_forward(const T* gate, const T* up, int64_t n, T* y) {
   for_vectors(n, [&](int64_t i, auto part) {
     const Vec g = load(gate + i, part);
@@ -334,6 +348,8 @@ constexpr RowKernels<T> kRowKernels = {rows::rms_norm_forward<T>,
                                        rows::gelu_backward<T>,
                                        rows::gelu_tanh_forward<T>,
                                        rows::gelu_tanh_backward<T>,
+                                       rows::soft_cap_forward<T>,
+                                       rows::soft_cap_backward<T>,
                                        rows::swiglu_forward<T>,
                                        rows::swiglu_backward<T>,
                                        rows::embedding_backward<T>,

@@ -32,6 +32,8 @@ struct RowKernels {
   void (*gelu_backward)(const T* dy, const T* x, int64_t n, T* dx);
   void (*gelu_tanh_forward)(const T* x, int64_t n, T* y);
   void (*gelu_tanh_backward)(const T* dy, const T* x, int64_t n, T* dx);
+  void (*soft_cap_forward)(const T* x, float cap, int64_t n, T* y);
+  void (*soft_cap_backward)(const T* dy, const T* y, float cap, int64_t n, T* dx);
   void (*swiglu_forward)(const T* gate, const T* up, int64_t n, T* y);
   void (*swiglu_backward)(const T* dy, const T* gate, const T* up, int64_t n, T* dgate, T* dup);
   void (*embedding_backward)(const T* dy, const int32_t* ids, int64_t rows, int64_t cols, int64_t begin, int64_t end,

@@ -219,6 +219,20 @@ void gelu_tanh_backward(const T* dy, const T* x, int64_t n, T* dx) {
 }
 
 template <class T>
+void soft_cap_forward(const T* x, float cap, int64_t n, T* y) {
+  using S = stat_t<T>;
+  for (int64_t i = 0; i < n; ++i) y[i] = T(S(cap) * std::tanh(get(x[i]) / S(cap)));
+}
+template <class T>
+void soft_cap_backward(const T* dy, const T* y, float cap, int64_t n, T* dx) {
+  using S = stat_t<T>;
+  for (int64_t i = 0; i < n; ++i) {
+    const S t = get(y[i]) / S(cap);
+    dx[i] = T(get(dy[i]) * (1 - t * t));
+  }
+}
+
+template <class T>
 void swiglu_forward(const T* gate, const T* up, int64_t n, T* y) {
   for (int64_t i = 0; i < n; ++i) y[i] = T(silu(get(gate[i])) * get(up[i]));
 }
