@@ -245,8 +245,8 @@ void LocalEngine::update_statistics() {
     for (const Unit& unit : request->decoding->units())
       for (const auto& line : unit.lines) {
         length += line->state.length;
-        const PagedSequence& s = line->state;
-        stored += s.length - s.first * PagedCache::kPageTokens, room += s.held() * PagedCache::kPageTokens;
+        const PagedSequence& held = line->state;
+        stored += held.length - held.first * PagedCache::kPageTokens, room += held.held() * PagedCache::kPageTokens;
       }
     ++(length > 0 ? s.running : s.waiting);
   }
