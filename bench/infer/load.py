@@ -5,8 +5,8 @@
     bench/infer/load.py --address http://127.0.0.1:8080 --pid PID …        # a server that runs already
 
 A client asks without pause: a prompt of 8 to 400 words, an answer of 1 to 96 tokens, streamed; `--cancel` of them leave after some
-tokens. Prints a line of JSON: requests, errors, tokens/s, time to the first token and between tokens (p50, p99), the server's memory at
-a third of the time and at the end. Exit 1 when a request failed, or hung, or when memory grew by more than 3 % and 8 MiB after the first third.
+tokens. Prints a line of JSON: requests, errors, tokens/s, time to the first token and between tokens (p50, p99), the server's memory at the
+start, at a third of the time and at the end, and the share of the key-value pages' room that held nothing, as a mean over the time. Exit 1 when a request failed, or hung, or when memory grew by more than 3 % and 8 MiB after the first third.
 """
 
 import argparse
@@ -116,9 +116,11 @@ def run(arguments, url, pid):
     threads = [threading.Thread(target=client, args=(i, address, model, arguments, begin + arguments.seconds, totals)) for i in range(arguments.clients)]
     for thread in threads:
         thread.start()
-    memory = []
+    memory, wasted = [(0.0, resident_mib(pid))], []
     while any(thread.is_alive() for thread in threads) and time.monotonic() < begin + arguments.seconds + 240:
         memory.append((time.monotonic() - begin, resident_mib(pid)))
+        if found := re.search(r"^sedum_kv_wasted_share\{[^}]*\} (\S+)", get("/metrics"), re.MULTILINE):
+            wasted.append(float(found[1]))
         time.sleep(0.5)
     hung = sum(thread.is_alive() for thread in threads)
     seconds = time.monotonic() - begin
@@ -130,8 +132,8 @@ def run(arguments, url, pid):
         "clients": arguments.clients, "seconds": round(seconds, 1), "requests": totals.requests, "left_early": totals.cancelled, "errors": len(totals.errors), "hung": hung,
         "tokens_per_second": round(totals.tokens / seconds, 1),
         **{f"{name}_{p}_ms": round(1000 * (percentile(values, share) or 0), 1) for name, values in (("first_token", totals.first), ("between_tokens", totals.between)) for p, share in (("p50", 0.5), ("p99", 0.99))},
-        "memory_third_mib": round(third, 1), "memory_end_mib": round(end, 1), "preemptions": figure("preemptions_total"), "cached_prompt_tokens": figure("prefix_cache_hit_tokens_total"),
-        "kv_wasted_share": round(figure("kv_wasted_share"), 4), "in_flight_after": json.loads(get("/health"))["requests"], "first_errors": totals.errors[:3],
+        "memory_start_mib": round(memory[0][1], 1), "memory_third_mib": round(third, 1), "memory_end_mib": round(end, 1), "preemptions": figure("preemptions_total"), "cached_prompt_tokens": figure("prefix_cache_hit_tokens_total"),
+        "kv_wasted_mean": round(sum(wasted) / max(1, len(wasted)), 4), "load_average": os.getloadavg()[0], "in_flight_after": json.loads(get("/health"))["requests"], "first_errors": totals.errors[:3],
     }
     print(json.dumps(result))
     flat = end <= third * 1.03 or end - third <= 8

@@ -4,7 +4,8 @@
 
 What is timed is llama_decode on a batch made beforehand, and llama_synchronize: nothing of Python but two calls. Random ids; logits
 are asked for the last token of a prompt, and for each token that is decoded. Prefill: the median of three prompts after one to
-warm up, into an empty cache. Decoding: the median of the steps after one to warm up. Batches of 512.
+warm up, into an empty cache. Decoding: the median of the steps after one to warm up. Start: from the call that loads the model to the
+logits of the prompt's last token; Python's own start is not counted. Batches of 512.
 """
 
 import argparse
@@ -76,7 +77,7 @@ class Model:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True)
-    parser.add_argument("--measure", choices=["prefill", "decode"], required=True)
+    parser.add_argument("--measure", choices=["prefill", "decode", "start"], required=True)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--depth", type=int, default=0)
     parser.add_argument("--streams", type=int, default=1)
@@ -85,7 +86,11 @@ def main():
     args = parser.parse_args()
     silent = llama_cpp.llama_log_callback(lambda *_: None)
     llama_cpp.llama_log_set(silent, None)
+    begin = time.perf_counter()
     model, times = Model(args), []
+    if args.measure == "start":
+        model.prompt(0, args.tokens)
+        return print(json.dumps({"start_s": time.perf_counter() - begin}))
     if args.measure == "prefill":
         for _ in range(4):
             model.clear()

@@ -1,4 +1,4 @@
-// sedum bench matmul | train | prefill | decode
+// sedum bench matmul | train | prefill | decode | prefix
 
 #include <algorithm>
 #include <chrono>
@@ -10,9 +10,11 @@
 #include "base/random.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/sampling.h"
 #include "compute/kernels/isa.h"
 #include "compute/kernels/machine.h"
 #include "compute/kernels/products_measure.h"
+#include "infer/local_engine.h"
 #include "infer/paged_cache.h"
 #include "train/bf16_factory.h"
 #include "train/optim/optimizer.h"
@@ -140,6 +142,7 @@ void bench_train(const TrainBench& o) {
 struct InferBench : ModelOptions {
   int64_t tokens = 512, depth = 0, streams = 1;
   int repeat = 3;
+  std::string kv_cache = "bf16";
   bool json = false;
 };
 
@@ -153,12 +156,12 @@ std::vector<int32_t> random_ids(int64_t count, int64_t vocabulary) {
 // Steps of a set of sequences, as the engine makes them.
 class Stepper {
  public:
-  Stepper(LoadedModel& loaded, int64_t streams, int64_t tokens)
+  Stepper(LoadedModel& loaded, int64_t streams, int64_t tokens, DType kv_cache)
       : loaded_(loaded),
         ctx_(loaded.runtime.context(loaded.model.compute())),
         sequences_(size_t(streams)),
         cache_(loaded.runtime.arena, loaded.model.model().config(),
-               loaded.model.compute() == Compute::kF32 ? DType::kF32 : DType::kBF16,
+               loaded.model.compute() == Compute::kF32 ? DType::kF32 : kv_cache,
                streams * (PagedCache::pages_for(tokens) + 1)) {}
 
   // `rows` more tokens of every sequence; the logits of each one's last row.
@@ -204,7 +207,7 @@ uint64_t weight_bytes(const Checkpoint& checkpoint) {
 
 void bench_prefill(const InferBench& o) {
   LoadedModel loaded(o);
-  Stepper stepper(loaded, 1, o.tokens);
+  Stepper stepper(loaded, 1, o.tokens, kv_cache_type(o.kv_cache));
   std::vector<double> times;
   for (int i = 0; i <= o.repeat; ++i) {
     const auto start = Clock::now();
@@ -231,7 +234,7 @@ void bench_prefill(const InferBench& o) {
 
 void bench_decode(const InferBench& o) {
   LoadedModel loaded(o);
-  Stepper stepper(loaded, o.streams, o.depth + o.tokens + 1);
+  Stepper stepper(loaded, o.streams, o.depth + o.tokens + 1, kv_cache_type(o.kv_cache));
   if (o.depth > 0) stepper.step(o.depth, false);
   stepper.step(1, true);
   std::vector<double> times;
@@ -255,6 +258,33 @@ void bench_decode(const InferBench& o) {
       "decoding, {} stream(s) at depth {}: {:.1f} tokens/s, weights read at {:.1f} GB/s = {:.0f} % of the {:.1f} GB/s "
       "measured beside it\n",
       o.streams, o.depth, double(o.streams) / s, gb, 100 * gb / read, read);
+}
+
+// Time to the first token of prompts that share a beginning, such as a system prompt: the first one computes it, later ones find it.
+void bench_prefix(const InferBench& o) {
+  LoadedModel loaded(o);
+  LocalEngine engine(loaded.model, {.cache_dtype = kv_cache_type(o.kv_cache)});
+  const int64_t vocabulary = loaded.model.model().config().vocab_size;
+  const auto first_token = [&](int64_t beginning, uint32_t question) {
+    std::vector<int32_t> ids = random_ids(beginning + o.tokens + 16, vocabulary);
+    ids.erase(ids.begin(), ids.begin() + beginning);  // another beginning, or the same
+    for (int64_t i = 0; i < 16; ++i)
+      ids[size_t(o.tokens + i)] = int32_t((question * 31 + uint64_t(i) * 7 + 3) % uint64_t(vocabulary));
+    return generate(engine, {.prompt = ids, .sampling = {.temperature = 0, .max_tokens = 1}}).first_token_seconds;
+  };
+  (void)first_token(5, 0);  // warm up
+  std::vector<double> fresh, known;
+  for (int i = 1; i <= o.repeat; ++i) {
+    fresh.push_back(first_token(10 * i + 1, 0));
+    known.push_back(first_token(10 * i + 1, uint32_t(i)));
+  }
+  const double a = median(fresh), b = median(known);
+  if (o.json)
+    return print_json(
+        {{"tokens", o.tokens}, {"uncached_s", a}, {"cached_s", b}, {"share", b / a}, {"compute", o.compute}});
+  fmt::print(
+      "first token after {} tokens and a question of 16: {:.3f} s; with the beginning cached {:.4f} s = {:.1f} %\n",
+      o.tokens, a, b, 100 * b / a);
 }
 
 struct MatmulBench {
@@ -340,6 +370,7 @@ SEDUM_COMMAND(bench) {
     CLI::App* sub = add(prefill ? "prefill" : "decode",
                         prefill ? "reading a prompt" : "writing, one token of each stream at a time");
     add_model_options(*sub, *i, "int8");
+    add_kv_cache_option(*sub, i->kv_cache);
     sub->add_option("--tokens", i->tokens, prefill ? "the prompt's length" : "steps")
         ->capture_default_str()
         ->check(CLI::PositiveNumber);
@@ -353,6 +384,15 @@ SEDUM_COMMAND(bench) {
     sub->add_flag("--json", i->json, "one JSON object");
     sub->callback([run, i, prefill] { *run = [i, prefill] { prefill ? bench_prefill(*i) : bench_decode(*i); }; });
   }
+
+  auto p = std::make_shared<InferBench>();
+  p->tokens = 1000;
+  CLI::App* prefix = add("prefix", "the first token after a beginning that is cached, and after one that is not");
+  add_model_options(*prefix, *p, "int8");
+  add_kv_cache_option(*prefix, p->kv_cache);
+  prefix->add_option("--tokens", p->tokens, "of the beginning")->capture_default_str()->check(CLI::Range(32, 100000));
+  prefix->add_flag("--json", p->json, "one JSON object");
+  prefix->callback([run, p] { *run = [p] { bench_prefix(*p); }; });
 
   auto m = std::make_shared<MatmulBench>();
   CLI::App* matmul = add("matmul", "the products of a linear layer");

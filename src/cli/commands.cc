@@ -22,6 +22,7 @@ namespace sedum::cli {
   X(merge, "fold an adapter into its model")                         \
   X(convert, "from one model format to another")                     \
   X(quantize, "fewer bits a weight, and what that costs")            \
+  X(compile, "weights packed and products tuned for this machine")   \
   X(eval, "perplexity, and two models side by side")                 \
   X(report, "tables and plots of training runs")                     \
   X(bench, "speed of products, training, prefill and decoding")      \

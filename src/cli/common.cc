@@ -26,6 +26,24 @@ void add_model_options(CLI::App& app, ModelOptions& options, const char* default
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   app.add_option("--threads", options.threads, "threads; 0: all cores that this process may use")
       ->check(CLI::Range(0, 1024));
+  add_pack_cache_option(app, options);
+}
+
+void add_pack_cache_option(CLI::App& app, ModelOptions& options) {
+  auto* folder = app.add_option("--pack-cache", options.pack_cache,
+                                "the folder that keeps packed weights between starts (or SEDUM_PACK_CACHE)");
+  app.add_flag("--no-pack-cache", options.no_pack_cache, "pack the weights anew, and keep nothing")->excludes(folder);
+}
+
+PackCacheOptions pack_cache_of(const ModelOptions& options) {
+  if (options.no_pack_cache) return {};
+  const auto set = [](const char* name) { return std::getenv(name) && *std::getenv(name); };
+  const bool home = set("SEDUM_HOME") || set("XDG_CACHE_HOME") || set("HOME");
+  if (!home && options.pack_cache.empty()) return {};  // nowhere to keep it
+  PackCacheOptions result =
+      pack_cache_options(std::getenv, home ? hub::settings_from(std::getenv).home : std::filesystem::path());
+  if (!options.pack_cache.empty()) result.folder = options.pack_cache;
+  return result;
 }
 
 std::filesystem::path find_model(const std::string& name) {
@@ -58,7 +76,8 @@ LoadedModel::LoadedModel(const ModelOptions& options)
       model(runtime, find_model(options.model),
             {.compute = parse_compute(options.compute),
              .adapter = options.adapter,
-             .named_adapters = parse_named_adapters(options.named_adapters)}) {}
+             .named_adapters = parse_named_adapters(options.named_adapters),
+             .pack_cache = pack_cache_of(options)}) {}
 
 Compute parse_compute(const std::string& name) {
   if (name == "f32") return Compute::kF32;

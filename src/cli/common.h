@@ -14,12 +14,16 @@
 
 namespace sedum::cli {
 
-// --model, --adapter, --compute, --threads.
+// --model, --adapter, --compute, --threads, --pack-cache.
 struct ModelOptions {
   std::string model, adapter, compute;
   std::vector<std::string> named_adapters = {};  // NAME=FOLDER
   int threads = 0;
+  std::string pack_cache = {};  // a folder; "": as the environment says
+  bool no_pack_cache = false;
 };
+PackCacheOptions pack_cache_of(const ModelOptions& options);
+void add_pack_cache_option(CLI::App& app, ModelOptions& options);
 void add_model_options(CLI::App& app, ModelOptions& options, const char* default_compute);
 
 // --lora NAME=FOLDER, for commands whose requests may choose. UsageError for another form.

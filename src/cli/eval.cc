@@ -8,6 +8,7 @@
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/sampling.h"
 #include "data/rows.h"
 #include "eval/compare.h"
 #include "eval/perplexity.h"
@@ -18,7 +19,7 @@ namespace {
 
 Run setup_perplexity(CLI::App& app) {
   struct Options : ModelOptions {
-    std::string file;
+    std::string file, kv_cache;
     PerplexityOptions perplexity;
     bool json = false;
   };
@@ -28,9 +29,13 @@ Run setup_perplexity(CLI::App& app) {
   app.add_option("--window", o->perplexity.window, "tokens of a window")->capture_default_str();
   app.add_option("--windows", o->perplexity.max_windows, "how many windows at most; 0: the whole text")
       ->capture_default_str();
+  app.add_option("--kv-cache", o->kv_cache,
+                 "keys and values as they are kept while text is generated: f32, bf16 or int8; else as they are")
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   app.add_flag("--json", o->json, "one JSON object");
   app.footer("example: sedum eval perplexity --model smollm2-135m --file book.txt --window 512 --windows 8");
   return [o] {
+    if (!o->kv_cache.empty()) o->perplexity.kv_cache = kv_cache_type(o->kv_cache);
     LoadedModel loaded(*o);
     const auto ids = loaded.model.checkpoint().tokenizer()->encode(read_file(o->file), {.parse_special = false});
     Context ctx = loaded.runtime.context(loaded.model.compute());

@@ -83,12 +83,21 @@ GrammarSpec grammar_of(const GrammarOptions& o) {
   return {};
 }
 
+void add_kv_cache_option(CLI::App& app, std::string& kv_cache) {
+  app.add_option("--kv-cache", kv_cache,
+                 "precision of keys and values: f32 (always so with --compute f32), bf16 or int8")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+}
+
+DType kv_cache_type(const std::string& kv_cache) {
+  return kv_cache == "f32" ? DType::kF32 : kv_cache == "int8" ? DType::kI8 : DType::kBF16;
+}
+
 void add_engine_options(CLI::App& app, EngineChoices& c) {
   app.add_option("--context", c.context, "tokens of a conversation; 0: the model's own, at most 32,768")
       ->check(CLI::Range(0, 1 << 24));
-  app.add_option("--kv-cache", c.kv_cache, "precision of keys and values: bf16, or f32 (always so with --compute f32)")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"bf16", "f32"}));
+  add_kv_cache_option(app, c.kv_cache);
   app.add_option("--draft-model", c.draft_model, "a smaller model of the same family that guesses tokens ahead");
   app.add_option("--draft-tokens", c.draft_tokens, "how many it guesses at most")
       ->capture_default_str()
@@ -106,11 +115,12 @@ std::string first_adapter(const GenerationEngine& engine) {
 
 ChosenEngine::ChosenEngine(const RuntimeModel& model, const EngineChoices& c) {
   EngineOptions options;
-  if (c.kv_cache == "f32") options.cache_dtype = DType::kF32;
+  options.cache_dtype = kv_cache_type(c.kv_cache);
   options.context_length = c.context, options.prompt_lookup = c.prompt_lookup, options.draft_tokens = c.draft_tokens;
   if (!c.draft_model.empty()) {
-    draft_ = std::make_unique<RuntimeModel>(model.runtime(), find_model(c.draft_model),
-                                            RuntimeOptions{.compute = model.compute()});
+    draft_ =
+        std::make_unique<RuntimeModel>(model.runtime(), find_model(c.draft_model),
+                                       RuntimeOptions{.compute = model.compute(), .pack_cache = model.pack_cache()});
     options.draft_model = draft_.get();
   }
   engine_ = std::make_unique<LocalEngine>(model, options);

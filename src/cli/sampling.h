@@ -33,6 +33,9 @@ struct EngineChoices {
   int64_t context = 0;
 };
 void add_engine_options(CLI::App& app, EngineChoices& choices);
+// --kv-cache f32|bf16|int8
+void add_kv_cache_option(CLI::App& app, std::string& kv_cache);
+DType kv_cache_type(const std::string& kv_cache);
 
 std::string first_adapter(const GenerationEngine& engine);  // the first --lora's name, or ""
 

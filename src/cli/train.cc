@@ -11,10 +11,12 @@
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/dashboard.h"
+#include "cli/sampling.h"
 #include "cli/train_terminal.h"
 #include "compute/kernels/isa.h"
 #include "compute/kernels/machine.h"
 #include "infer/continue_text.h"
+#include "infer/serving_plan.h"
 #include "text/chat_template.h"
 #include "train/planner.h"
 
@@ -129,6 +131,29 @@ void print_plan(const Plan& p, bool json) {
              format_number(double(p.tokens_per_epoch)), p.longest_step);
 }
 
+struct PlanOptions : TrainOptions {
+  std::string serve, kv_cache = "bf16", compute = "int8";
+  int64_t context = 0, sequences = 2;
+};
+
+void print_serving_plan(const PlanOptions& o) {
+  const ServingPlan p =
+      plan_serving(Checkpoint::open(resolve_model_path(find_model(o.serve)).base), parse_compute(o.compute),
+                   o.compute == "f32" ? DType::kF32 : kv_cache_type(o.kv_cache), o.context, o.sequences);
+  if (o.json)
+    return print_json({{"file_bytes", p.file_bytes},
+                       {"packed_bytes", p.packed_bytes},
+                       {"token_bytes", p.token_bytes},
+                       {"sequence_tokens", p.sequence_tokens},
+                       {"cache_bytes", p.cache_bytes}});
+  fmt::print("{:>10}  of weights in the file, read in place\n", format_bytes(p.file_bytes));
+  if (p.packed_bytes > 0)
+    fmt::print("{:>10}  of them packed for {}; mapped, and shared by processes, once they are kept on disk\n",
+               format_bytes(p.packed_bytes), o.compute);
+  fmt::print("{:>10}  for keys and values of a token\n{:>10}  for {} sequences that hold {} tokens each\n",
+             format_bytes(uint64_t(p.token_bytes)), format_bytes(p.cache_bytes), o.sequences, p.sequence_tokens);
+}
+
 }  // namespace
 }  // namespace sedum::cli
 
@@ -148,10 +173,25 @@ SEDUM_COMMAND(train) {
 }
 
 SEDUM_COMMAND(plan) {
-  auto o = std::make_shared<TrainOptions>();
+  auto o = std::make_shared<PlanOptions>();
   add_train_options(app, *o);
-  app.footer("example: sedum plan recipes/lora.yaml per_device_train_batch_size=8");
+  app.get_option("config")->required(false);
+  app.add_option("--serve", o->serve, "instead of a run: a model that generates")->excludes("config");
+  add_kv_cache_option(app, o->kv_cache);
+  app.add_option("--compute", o->compute, "with --serve: f32, bf16 or int8")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  app.add_option("--context", o->context, "with --serve: tokens of a sequence; 0: the model's own, at most 32,768")
+      ->check(CLI::Range(0, 1 << 24));
+  app.add_option("--sequences", o->sequences, "with --serve: at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 100000));
+  app.footer(
+      "example: sedum plan recipes/lora.yaml per_device_train_batch_size=8\n"
+      "example: sedum plan --serve qwen2.5-coder-0.5b --context 4096 --sequences 8 --kv-cache int8");
   return [o] {
+    if (!o->serve.empty()) return print_serving_plan(*o);
+    if (o->config.empty()) throw UsageError("there is nothing to plan", "give a recipe, or a model with --serve");
     const TrainConfig config = load_config(*o);
     const Plan p = plan(config);
     print_plan(p, o->json);

@@ -4,15 +4,24 @@
 
 #include "base/error.h"
 #include "compute/ops/loss.h"
+#include "infer/paged_cache.h"
 
 namespace sedum {
 namespace {
 
 // Σ −log p of ids[1…] given what stands before.
-double window_loss(Context& ctx, const CausalModel& model, const std::vector<int32_t>& ids) {
+double window_loss(Context& ctx, const CausalModel& model, const std::vector<int32_t>& ids, PagedCache* cache) {
   auto targets = std::make_shared<std::vector<int32_t>>(ids.begin() + 1, ids.end());
   targets->push_back(ops::kIgnored);
-  const Variable hidden = model.hidden_states(ctx, Batch::of_sequences({ids}));
+  Batch batch = Batch::of_sequences({ids});
+  PagedSequence sequence;
+  std::optional<PagedStep> past;
+  if (cache) {
+    SEDUM_CHECK(cache->reserve(sequence, int64_t(ids.size())));
+    batch.state = &past.emplace(*cache, std::vector<PagedStep::Part>{{&sequence, int64_t(ids.size())}});
+  }
+  const Variable hidden = model.hidden_states(ctx, batch);
+  if (cache) cache->release(sequence);
   return double(*ops::cross_entropy_head(ctx, hidden, model.head(), targets, 1).value().data<float>());
 }
 
@@ -29,10 +38,12 @@ Perplexity perplexity(Context& ctx, const CausalModel& model, const std::vector<
   int64_t windows = std::max<int64_t>(1, int64_t(ids.size()) / longest);
   if (options.max_windows > 0) windows = std::min(windows, options.max_windows);
   Perplexity result;
+  std::optional<PagedCache> cache;
+  if (options.kv_cache) cache.emplace(*ctx.arena, model.config(), *options.kv_cache, PagedCache::pages_for(longest));
   for (int64_t w = 0; w < windows; ++w) {
     const auto begin = ids.begin() + w * longest;
     const std::vector<int32_t> window(begin, begin + std::min<int64_t>(longest, ids.end() - begin));
-    result.negative_log_likelihood += window_loss(ctx, model, window);
+    result.negative_log_likelihood += window_loss(ctx, model, window, cache ? &*cache : nullptr);
     result.tokens += int64_t(window.size()) - 1;
     if (progress) progress(w + 1, windows);
   }

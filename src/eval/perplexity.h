@@ -6,6 +6,7 @@
 
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "data/interfaces.h"
@@ -17,6 +18,8 @@ struct PerplexityOptions {
   int64_t window =
       512;  // tokens of each window; windows do not overlap, and the first token of each has nothing to be predicted from
   int64_t max_windows = 0;  // 0: all; a shorter rest is left out unless it is the only one
+  // Keys and values go through pages of this type, as they do while text is generated: what its rounding costs. Unset: as they are.
+  std::optional<DType> kv_cache = {};
 };
 struct Perplexity {
   double negative_log_likelihood = 0;  // nats, summed

@@ -25,9 +25,7 @@ int64_t choose_context(const EngineOptions& options, const ModelConfig& config) 
 }
 
 int64_t choose_pages(const EngineOptions& options, const ModelConfig& config, int64_t context) {
-  const int64_t token_bytes = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim *
-                              int64_t(row_bytes(options.cache_dtype, 1));
-  const int64_t affordable = int64_t(machine_memory() / 4) / token_bytes;
+  const int64_t affordable = int64_t(machine_memory() / 4) / PagedCache::token_bytes(config, options.cache_dtype);
   const int64_t tokens = options.cache_tokens > 0 ? options.cache_tokens
                                                   : std::max(std::min(std::max<int64_t>(2 * context, 4096), affordable),
                                                              PagedCache::kPageTokens * int64_t{4});
@@ -69,7 +67,7 @@ LocalEngine::LocalEngine(const RuntimeModel& model, EngineOptions options)
       cache_(model.runtime().arena, model.model().config(), options_.cache_dtype,
              choose_pages(options_, model.model().config(), options_.context_length)) {
   // A cache smaller than the context bounds it: a sequence that could not be finished must not be begun.
-  options_.context_length = std::min(options_.context_length, cache_.page_count() * PagedCache::kPageTokens);
+  options_.context_length = std::min(options_.context_length, cache_.longest(options_.step_tokens));
   if (options_.draft_model)
     drafter_ = std::make_unique<ModelDrafter>(*options_.draft_model, model_, options_.draft_tokens,
                                               cache_.page_count() * PagedCache::kPageTokens, options_.step_tokens);
@@ -247,7 +245,8 @@ void LocalEngine::update_statistics() {
     for (const Unit& unit : request->decoding->units())
       for (const auto& line : unit.lines) {
         length += line->state.length;
-        stored += line->state.length, room += int64_t(line->state.pages.size()) * PagedCache::kPageTokens;
+        const PagedSequence& held = line->state;
+        stored += held.length - held.first * PagedCache::kPageTokens, room += held.held() * PagedCache::kPageTokens;
       }
     ++(length > 0 ? s.running : s.waiting);
   }

@@ -37,7 +37,7 @@ struct EngineOptions {
       0;  // guesses at most so many tokens from where the last ones stood before; not beside a draft model
   int64_t draft_sequences = 8;       // with more answers under way none is guessed ahead: the processor is busy already
   bool prefix_cache = true;          // find the pages of earlier prompts and answers
-  DType cache_dtype = DType::kBF16;  // kF32 with exact mode
+  DType cache_dtype = DType::kBF16;  // or kF32, kI8; kF32 with exact mode
   std::string model_name = {};       // "": the checkpoint's
 };
 

@@ -6,8 +6,10 @@
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "infer/chat.h"
 #include "infer/sampler.h"
+#include "infer/serving_plan.h"
 #include "model/model_testing.h"
 
 namespace sedum {
@@ -69,6 +71,83 @@ TEST_F(Engine, NeighboursChunksAndPreemptionChangeNothing) {
     const auto crowded = engine(options);
     const auto answers = all(*crowded, requests);
     for (size_t i = 0; i < answers.size(); ++i) EXPECT_EQ(answers[i].ids, alone[i]) << i;
+  }
+}
+
+// Keys and values in bf16 and in int8, over int8 products, as the server has them: alone and among 31 others, in pieces, with pages
+// that are taken away, with the prefix cache and guesses, sampled and as beams.
+TEST_F(Engine, StoredTypesAreSoundAmongOthers) {
+  const RuntimeModel model(runtime_, tiny_model(), {.compute = Compute::kInt8});
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 32; ++i) {
+    std::vector<int32_t> prompt(size_t(i % 3) * 33, 7);  // beginnings that many share
+    for (int j = 0; j < 3 + 5 * (i % 7); ++j) prompt.push_back((i * 31 + j * 7) % 320);
+    requests.push_back(request(prompt, 12, {.temperature = 1.5f, .seed = uint64_t(i)}));
+    if (i % 8 == 3) requests.back().sampling = {.temperature = 0, .max_tokens = 12, .ignore_end = true, .num_beams = 3};
+  }
+  for (const DType type : {DType::kBF16, DType::kI8}) {
+    std::vector<std::vector<int32_t>> alone;
+    for (const auto& each : requests)
+      alone.push_back(generate(*std::make_unique<LocalEngine>(model, EngineOptions{.cache_dtype = type}), each).ids);
+    for (EngineOptions options : {EngineOptions{}, EngineOptions{.step_tokens = 24, .prompt_lookup = 4},
+                                  EngineOptions{.context_length = 160, .cache_tokens = 320, .step_tokens = 48}}) {
+      options.cache_dtype = type;
+      LocalEngine crowded(model, options);
+      for (int round = 0; round < 2; ++round) {  // the second finds the first one's pages
+        const auto answers = all(crowded, requests);
+        for (size_t i = 0; i < answers.size(); ++i) EXPECT_EQ(answers[i].ids, alone[i]) << name(type) << " " << i;
+      }
+    }
+  }
+}
+
+TEST_F(Engine, ThePlanIsWhatIsHeld) {
+  const RuntimeModel model(runtime_, tiny_model(), {.compute = Compute::kInt8});
+  for (const DType type : {DType::kF32, DType::kBF16, DType::kI8}) {
+    const ServingPlan plan = plan_serving(model.checkpoint(), Compute::kInt8, type, 100, 3);
+    EXPECT_EQ(plan.packed_bytes, model.packed_bytes());
+    Arena arena;
+    const PagedCache cache(arena, model.model().config(), type, 3 * 4);
+    EXPECT_EQ(plan.cache_bytes, uint64_t(12 * cache.page_bytes()));
+    EXPECT_EQ(plan.sequence_tokens, 100);
+  }
+  EXPECT_THAT(problem_of([&] { plan_serving(model.checkpoint(), Compute::kF32, DType::kF32, 1000, 1); }),
+              HasSubstr("256"));
+}
+
+// A model whose layers all have a window of 40 keys, in a cache that is smaller than its answers.
+TEST_F(Engine, WindowsGiveTheirPagesBack) {
+  testing::ScratchFolder folder;
+  std::filesystem::copy(tiny_model(), folder / "mistral", std::filesystem::copy_options::recursive);
+  auto config = nlohmann::json::parse(read_file(folder / "mistral/config.json"));
+  config["model_type"] = "mistral", config["sliding_window"] = 40;
+  write_file(folder / "mistral/config.json", config.dump());
+  const RuntimeModel model(runtime_, folder / "mistral", {.compute = Compute::kF32});
+  LocalEngine narrow(model, {.context_length = 250, .cache_tokens = 224, .step_tokens = 32});
+  EXPECT_EQ(narrow.context_length(), 250);
+  std::vector<GenerationRequest> requests;
+  for (int i = 0; i < 4; ++i) {
+    std::vector<int32_t> prompt(100, 7);
+    for (int j = 0; j < 7 * i; ++j) prompt.push_back((i * 31 + j * 7) % 320);
+    requests.push_back(request(prompt, 100, {.temperature = 1.5f, .seed = uint64_t(i)}));
+  }
+  requests.push_back(request(std::vector<int32_t>(100, 7), 20, {.temperature = 0, .num_beams = 2}));
+  const auto crowded = all(narrow, requests), again = all(narrow, requests);
+  EXPECT_EQ(narrow.statistics().page_tokens * narrow.statistics().pages, 224);
+  const ServingPlan plan = plan_serving(model.checkpoint(), Compute::kF32, DType::kF32, 250, 1);
+  EXPECT_EQ(plan.sequence_tokens, 250);  // steps of 512 rows need more pages than that
+  // Greedy is the largest logit of a computation without any past.
+  const auto greedy = generate(narrow, request(std::vector<int32_t>(90, 7), 60));
+  std::vector<int32_t> ids(90, 7);
+  ids.insert(ids.end(), greedy.ids.begin(), greedy.ids.end());
+  const auto logits = testing::logits_of(model, ids);
+  for (size_t i = 0; i < greedy.ids.size(); ++i)
+    ASSERT_EQ(greedy.ids[i], argmax(std::span(logits).subspan((89 + i) * 320, 320))) << i;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    LocalEngine wide(model, {.prefix_cache = false});
+    const auto alone = generate(wide, requests[i]).ids;
+    EXPECT_EQ(crowded[i].ids, alone) << i;
+    EXPECT_EQ(again[i].ids, alone) << i;
   }
 }
 

@@ -5,12 +5,21 @@
 #include <utility>
 
 #include "base/error.h"
+#include "compute/kernels/generic/attention_table.h"
 
 namespace sedum {
+namespace {
+
+// What one head of one token takes, in values of `dtype`.
+int64_t stored_values(int64_t head_dim, DType dtype) {
+  return dtype == DType::kI8 ? scaled_head_bytes(head_dim) : head_dim;
+}
+
+}  // namespace
 
 PagedCache::PagedCache(Arena& arena, const ModelConfig& config, DType dtype, int64_t pages)
     : page_count_(pages),
-      page_values_(config.num_key_value_heads * kPageTokens * config.head_dim),
+      page_values_(config.num_key_value_heads * kPageTokens * stored_values(config.head_dim, dtype)),
       heads_(config.num_key_value_heads),
       head_dim_(config.head_dim),
       dtype_(dtype),
@@ -19,13 +28,40 @@ PagedCache::PagedCache(Arena& arena, const ModelConfig& config, DType dtype, int
     keys_.push_back(Tensor::empty(arena, dtype, {pages, page_values_}));
     values_.push_back(Tensor::empty(arena, dtype, {pages, page_values_}));
   }
+  for (int64_t layer = 0; layer < config.num_hidden_layers; ++layer) {
+    const int64_t window = config.window_of(layer);
+    if (window == 0) {
+      window_ = 0;
+      break;
+    }
+    window_ = std::max(window_, window);
+  }
   for (int64_t p = pages; p > 0; --p)
     free_.push_back(int32_t(p - 1));  // low numbers first: memory is touched as it is needed
 }
 
 int64_t PagedCache::page_bytes() const { return int64_t(row_bytes(dtype_, page_values_)) * 2 * int64_t(keys_.size()); }
 
+int64_t PagedCache::token_bytes(const ModelConfig& config, DType dtype) {
+  return 2 * config.num_hidden_layers * config.num_key_value_heads * stored_values(config.head_dim, dtype) *
+         int64_t(row_bytes(dtype, 1));
+}
+
+int64_t PagedCache::longest(int64_t rows) const {
+  // A window and the rows, neither beginning at a page's or a block's border, and a page that is copied before it is written.
+  const int64_t held = pages_for(window_ + rows) + kKeyBlock / kPageTokens + 2;
+  return window_ > 0 && held <= page_count_ ? INT64_MAX / kPageTokens : page_count_ * kPageTokens;
+}
+
+// The next query, at position length, sees the keys from length + 1 − window on, and reads from the beginning of their block.
+void PagedCache::release_unseen(PagedSequence& sequence) {
+  if (window_ == 0) return;
+  const int64_t end = std::max<int64_t>(0, sequence.length + 1 - window_) / kKeyBlock * (kKeyBlock / kPageTokens);
+  for (; sequence.first < end; ++sequence.first) drop(std::exchange(sequence.pages[size_t(sequence.first)], -1));
+}
+
 bool PagedCache::reserve(PagedSequence& sequence, int64_t tokens) {
+  release_unseen(sequence);
   const size_t written = size_t(sequence.length / kPageTokens);  // the first page that changes
   const bool shared =
       tokens > 0 && written < sequence.pages.size() && pages_[size_t(sequence.pages[written])].references > 1;
@@ -41,19 +77,20 @@ bool PagedCache::reserve(PagedSequence& sequence, int64_t tokens) {
 }
 
 void PagedCache::release(PagedSequence& sequence) {
-  for (auto page = sequence.pages.rbegin(); page != sequence.pages.rend(); ++page) drop(*page);
+  while (sequence.held() > 0) drop(sequence.pages.back()), sequence.pages.pop_back();
   sequence = {};
 }
 
 PagedSequence PagedCache::fork(const PagedSequence& sequence) {
   PagedSequence copy = sequence;
   copy.pages.resize(size_t(pages_for(sequence.length)));  // without room that was only reserved
-  for (const int32_t page : copy.pages) ++pages_[size_t(page)].references;
+  for (int64_t i = copy.first; i < int64_t(copy.pages.size()); ++i) ++pages_[size_t(copy.pages[size_t(i)])].references;
   return copy;
 }
 
 void PagedCache::truncate(PagedSequence& sequence, int64_t length) {
-  SEDUM_CHECK(length <= sequence.length && length >= sequence.remembered * kPageTokens, "remembered tokens are kept");
+  SEDUM_CHECK(length <= sequence.length && length >= std::max(sequence.remembered, sequence.first) * kPageTokens,
+              "remembered tokens are kept");
   sequence.length = length;
   for (; int64_t(sequence.pages.size()) > pages_for(length); sequence.pages.pop_back()) drop(sequence.pages.back());
 }
@@ -69,23 +106,24 @@ int64_t PagedCache::find(PagedSequence& sequence, std::span<const int32_t> token
     parent = page.serial;
     sequence.pages.push_back(known->second);
   }
-  sequence.remembered = int64_t(sequence.pages.size());
+  sequence.remembered = int64_t(sequence.pages.size()), sequence.serial = parent;
   return sequence.length = sequence.remembered * kPageTokens;
 }
 
 void PagedCache::remember(PagedSequence& sequence, std::span<const int32_t> tokens, uint64_t root) {
   for (int64_t& i = sequence.remembered; (i + 1) * kPageTokens <= std::min(sequence.length, int64_t(tokens.size()));
        ++i) {
+    if (i < sequence.first) return;  // given back before it was remembered: what follows cannot be found
     const auto [known, is_new] =
-        known_.try_emplace(key_of(parent_of(sequence, root), tokens, i), sequence.pages[size_t(i)]);
+        known_.try_emplace(key_of(i == 0 ? root : sequence.serial, tokens, i), sequence.pages[size_t(i)]);
+    Page& page = pages_[size_t(known->second)];
     if (is_new) {
-      Page& page = pages_[size_t(known->second)];
       page.serial = next_serial_++, page.key = &known->first;
     } else {
-      Page& page = pages_[size_t(known->second)];
       if (page.references++ == 0) unused_.erase(page.last_use);
       drop(std::exchange(sequence.pages[size_t(i)], known->second));
     }
+    sequence.serial = page.serial;
   }
 }
 
@@ -127,10 +165,10 @@ void PagedCache::make_unknown(int32_t page) {
 }
 
 void PagedCache::copy_page(int32_t from, int32_t to) {
-  const size_t bytes = row_bytes(dtype_, page_values_);
   for (std::vector<Tensor>* tensors : {&keys_, &values_})
     for (Tensor& t : *tensors) {
       char* const base = static_cast<char*>(t.raw());
+      const size_t bytes = row_bytes(dtype_, page_values_);
       std::memcpy(base + size_t(to) * bytes, base + size_t(from) * bytes, bytes);
     }
 }
@@ -139,11 +177,6 @@ PagedCache::Key PagedCache::key_of(uint64_t parent, std::span<const int32_t> tok
   Key key{parent, {}};
   std::copy_n(tokens.begin() + page * kPageTokens, kPageTokens, key.tokens.begin());
   return key;
-}
-
-// What the next page that sequence remembers follows.
-uint64_t PagedCache::parent_of(const PagedSequence& sequence, uint64_t root) const {
-  return sequence.remembered == 0 ? root : pages_[size_t(sequence.pages[size_t(sequence.remembered - 1)])].serial;
 }
 
 // FNV-1a over 64-bit words, mixed at the end.
@@ -163,10 +196,9 @@ PagedStep::PagedStep(PagedCache& cache, std::vector<Part> parts) : cache_(cache)
   }
 }
 
-template <class T>
-void PagedStep::copy_rows(Context& ctx, const Tensor& from, Tensor& to) const {
+template <class F>
+void PagedStep::each_head(Context& ctx, const Tensor& from, F&& store) const {
   const float* source = from.data<float>();
-  T* pages = to.data<T>();
   const int64_t width = cache_.heads_ * cache_.head_dim_;
   ctx.pool->parallel_for(
       from.shape().rows(),
@@ -176,25 +208,40 @@ void PagedStep::copy_rows(Context& ctx, const Tensor& from, Tensor& to) const {
         for (int64_t row = begin; row < end; ++row) {
           while (row >= part_begin + parts_[part].rows) part_begin += parts_[part++].rows;
           const PagedSequence& sequence = *parts_[part].sequence;
-          const int64_t position = sequence.length + row - part_begin;
-          T* page = pages + sequence.pages[size_t(position / PagedCache::kPageTokens)] * cache_.page_values_;
-          for (int64_t h = 0; h < cache_.heads_; ++h) {
-            T* slot = page + (h * PagedCache::kPageTokens + position % PagedCache::kPageTokens) * cache_.head_dim_;
-            for (int64_t d = 0; d < cache_.head_dim_; ++d) slot[d] = T(source[row * width + h * cache_.head_dim_ + d]);
-          }
+          const int64_t position = sequence.length + row - part_begin,
+                        page = sequence.pages[size_t(position / PagedCache::kPageTokens)];
+          for (int64_t h = 0; h < cache_.heads_; ++h)
+            store(source + row * width + h * cache_.head_dim_,
+                  (page * cache_.heads_ + h) * PagedCache::kPageTokens + position % PagedCache::kPageTokens);
         }
       },
       8);
 }
 
+void PagedStep::copy_rows(Context& ctx, const Tensor& from, Tensor& to) const {
+  const int64_t dim = cache_.head_dim_;
+  const auto copy = [&]<class T>(T* pages) {
+    each_head(ctx, from, [&](const float* x, int64_t place) {
+      for (int64_t d = 0; d < dim; ++d) pages[place * dim + d] = T(x[d]);
+    });
+  };
+  switch (cache_.dtype_) {
+    case DType::kBF16:
+      return copy(to.data<bf16>());
+    case DType::kI8: {
+      const QuantiseHead quantise = quantise_head();
+      int8_t* const pages = to.data<int8_t>();
+      return each_head(
+          ctx, from, [&](const float* x, int64_t place) { quantise(x, dim, pages + place * scaled_head_bytes(dim)); });
+    }
+    default:
+      return copy(to.data<float>());
+  }
+}
+
 SequenceState::View PagedStep::store(Context& ctx, int64_t layer, const Tensor& keys, const Tensor& values) {
   Tensor &k = cache_.keys_[size_t(layer)], &v = cache_.values_[size_t(layer)];
-  if (ctx.runs()) {
-    if (cache_.dtype_ == DType::kBF16)
-      copy_rows<bf16>(ctx, keys, k), copy_rows<bf16>(ctx, values, v);
-    else
-      copy_rows<float>(ctx, keys, k), copy_rows<float>(ctx, values, v);
-  }
+  if (ctx.runs()) copy_rows(ctx, keys, k), copy_rows(ctx, values, v);
   return {{cache_.dtype_, k.raw(), v.raw(), 0, PagedCache::kPageTokens, cache_.page_values_}, &segments_};
 }
 

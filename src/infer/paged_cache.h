@@ -14,6 +14,10 @@
 //
 // A page holds kPageTokens tokens of every layer. For a layer, keys lie as (page, num_key_value_heads, kPageTokens, head_dim), values too.
 //
+// Windows. Where every layer has a window, pages whose keys no later query sees are given back when room for the next tokens is reserved;
+// they stay known, so that prompts with the same beginning find them while their memory is not needed. Layers share their pages: where some of
+// them see everything (Gemma 3), all is kept.
+//
 // Prefix cache. A remembered page is known by its 32 tokens and by the page before it (for the first: by a root, one for each adapter), so that
 // a find compares all that its keys and values depend on. Pages of nobody stay known until their memory is needed: the least recently
 // used go first, and of one sequence the later before the earlier.
@@ -30,9 +34,12 @@
 namespace sedum {
 
 struct PagedSequence {
-  std::vector<int32_t> pages;
-  int64_t length = 0;      // tokens stored
-  int64_t remembered = 0;  // pages, from the first, that are known
+  std::vector<int32_t> pages;  // those before `first` are −1
+  int64_t length = 0;          // tokens stored
+  int64_t remembered = 0;      // pages, from the beginning, that are known
+  int64_t first = 0;           // pages that were given back, because no later query sees their keys
+  uint64_t serial = 0;         // of the last page that is remembered
+  int64_t held() const { return int64_t(pages.size()) - first; }
 };
 
 class PagedCache {
@@ -44,7 +51,8 @@ class PagedCache {
   bool reserve(PagedSequence& sequence, int64_t tokens);
   void release(PagedSequence& sequence);
   PagedSequence fork(const PagedSequence& sequence);
-  void truncate(PagedSequence& sequence, int64_t length);  // forgets the last tokens; remembered pages must stay
+  // Forgets the last tokens; remembered pages must stay, and so must the length that room was last reserved at.
+  void truncate(PagedSequence& sequence, int64_t length);
 
   // `sequence` is empty. Gives it the longest known beginning of `tokens`, but never all of them: somebody wants the logits of the last.
   // Returns the tokens found.
@@ -57,6 +65,10 @@ class PagedCache {
   int64_t cached_pages() const { return int64_t(unused_.size()); }
   int64_t page_count() const { return page_count_; }
   int64_t page_bytes() const;  // over all layers, keys and values
+  // What a token takes of it. dtype: kF32, kBF16, or kI8 as scaled_heads.h has it.
+  static int64_t token_bytes(const ModelConfig& config, DType dtype);
+  // The longest sequence that can be computed, `rows` tokens at a time, when all pages are its own.
+  int64_t longest(int64_t rows) const;
   static int64_t pages_for(int64_t tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
 
  private:
@@ -75,14 +87,15 @@ class PagedCache {
     uint64_t last_use = 0;     // its place in unused_
     const Key* key = nullptr;  // in known_
   };
+  void release_unseen(PagedSequence& sequence);
   int32_t take_page();
   void drop(int32_t page);
   void make_unknown(int32_t page);
   void copy_page(int32_t from, int32_t to);
   static Key key_of(uint64_t parent, std::span<const int32_t> tokens, int64_t page);
-  uint64_t parent_of(const PagedSequence& sequence, uint64_t root) const;
 
-  int64_t page_count_, page_values_;  // values of a page in one layer's keys
+  int64_t window_ = 0;                // the widest, if all layers have one; else 0
+  int64_t page_count_, page_values_;  // values of a page in one layer's keys; with kI8 bytes, scales included
   int64_t heads_, head_dim_;
   DType dtype_;
   std::vector<Tensor> keys_, values_;  // by layer
@@ -105,7 +118,9 @@ class PagedStep : public SequenceState {
   void commit();
 
  private:
-  template <class T>
+  // store(x, place): one head of one row to its place, counted in heads from the cache's beginning.
+  template <class F>
+  void each_head(Context& ctx, const Tensor& from, F&& store) const;
   void copy_rows(Context& ctx, const Tensor& from, Tensor& to) const;
   PagedCache& cache_;
   std::vector<Part> parts_;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "compute/kernels/ref/attention.h"
 #include "model/model_testing.h"
 
 namespace sedum {
@@ -191,6 +192,96 @@ void check_store(DType dtype) {
 TEST(PagedStep, StoresRowsWhereTheirPositionsLie) {
   check_store<float>(DType::kF32);
   check_store<bf16>(DType::kBF16);
+}
+
+TEST(PagedCache, PagesThatNoWindowReachesAreGivenBack) {
+  Arena arena;
+  ModelConfig config = small();
+  config.sliding_window = 40;
+  PagedCache cache(arena, config, DType::kF32, 8);
+  EXPECT_GT(cache.longest(64), 1'000'000);
+  EXPECT_EQ(cache.longest(200), 8 * 32);  // 240 tokens and the borders do not fit
+  PagedSequence s;
+  const auto tokens = count(1000);
+  for (int64_t length = 0; length < 1000; length += 50) {
+    ASSERT_TRUE(cache.reserve(s, 50)) << length;
+    // Blocks of 64 keys before length + 1 − 40 are gone, what follows is there.
+    const int64_t gone = std::max<int64_t>(0, length + 1 - 40) / 64 * 2;
+    ASSERT_EQ(s.first, gone);
+    for (size_t i = 0; i < s.pages.size(); ++i) ASSERT_EQ(s.pages[i] < 0, int64_t(i) < gone) << i;
+    s.length += 50;
+    cache.remember(s, std::span(tokens).first(size_t(s.length)), 0);
+  }
+  PagedSequence fork = cache.fork(s);
+  ASSERT_TRUE(cache.reserve(fork, 10));
+  EXPECT_EQ(fork.first, s.first + (s.length + 1 - 40) / 64 * 2 - s.first);
+  cache.release(fork), cache.release(s);
+  EXPECT_EQ(cache.free_pages(), 8);
+  config.sliding_layers = {true, false};  // one layer sees all: everything is kept
+  PagedCache kept(arena, config, DType::kF32, 8);
+  EXPECT_EQ(kept.longest(1), 8 * 32);
+  ASSERT_TRUE(kept.reserve(s, 200));
+  s.length = 200;
+  ASSERT_TRUE(kept.reserve(s, 50));
+  EXPECT_EQ(s.first, 0);
+}
+
+TEST(PrefixCache, PagesBehindAWindowAreFoundWhileTheyLast) {
+  Arena arena;
+  ModelConfig config = small();
+  config.sliding_window = 32;
+  PagedCache cache(arena, config, DType::kF32, 16);
+  PagedSequence a = stored(cache, count(320));
+  ASSERT_TRUE(cache.reserve(a, 1));
+  EXPECT_EQ(a.first, 8);
+  PagedSequence b;
+  EXPECT_EQ(cache.find(b, count(320), 0), 288);
+  EXPECT_EQ(std::vector<int32_t>(b.pages.begin() + 8, b.pages.end()),
+            std::vector<int32_t>(a.pages.begin() + 8, a.pages.begin() + 9));
+  ASSERT_TRUE(cache.reserve(b, 30));  // given back once more
+  EXPECT_EQ(b.first, 8);
+  // Their memory is needed: now another prompt with this beginning finds nothing, and what goes on goes on.
+  PagedSequence other;
+  ASSERT_TRUE(cache.reserve(other, 32 * cache.free_pages()));
+  PagedSequence c;
+  EXPECT_EQ(cache.find(c, count(320), 0), 0);
+  cache.release(other), cache.release(c), cache.release(b), cache.release(a);
+  EXPECT_EQ(cache.free_pages(), 16);
+}
+
+// Integers and scales, in pages that are shared and then copied.
+TEST(PagedStep, StoresIntegersWithTheirScales) {
+  Runtime runtime(2);
+  Context ctx = runtime.context(Compute::kF32);
+  ModelConfig config = small();
+  config.head_dim = 40;  // a block of 32, and one of 8
+  PagedCache cache(runtime.arena, config, DType::kI8, 6);
+  EXPECT_EQ(cache.page_bytes(), 32 * PagedCache::token_bytes(config, DType::kI8));
+  EXPECT_EQ(PagedCache::token_bytes(config, DType::kI8), 2 * 2 * 2 * (40 + 2 * 2));
+  Tensor keys = ctx.empty(DType::kF32, {40, 80}), values = ctx.empty(DType::kF32, {40, 80});
+  for (int64_t i = 0; i < keys.count(); ++i)
+    keys.data<float>()[i] = float(i * 37 % 101) - 50, values.data<float>()[i] = float(i * 53 % 97) * 0.01f;
+  PagedSequence a;
+  ASSERT_TRUE(cache.reserve(a, 40));
+  PagedStep step(cache, {{&a, 40}});
+  SequenceState::View view{};
+  for (int64_t layer = 0; layer < 2; ++layer) view = step.store(ctx, layer, keys, values);
+  step.commit();
+  const auto expect_rows = [&](const PagedSequence& sequence, int64_t rows) {
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t h = 0; h < 2; ++h) {
+        alignas(2) int8_t q[44];
+        ref::quantise_head(keys.data<float>() + r * 80 + h * 40, 40, q);
+        const int64_t page = sequence.pages[size_t(r / 32)], slot = h * 32 + r % 32;
+        const auto* stored = static_cast<const int8_t*>(view.kv.keys) + page * view.kv.page_stride + slot * 44;
+        ASSERT_TRUE(std::equal(q, q + 44, stored)) << r;
+      }
+  };
+  expect_rows(a, 40);
+  PagedSequence b = cache.fork(a);
+  ASSERT_TRUE(cache.reserve(b, 1));  // copies the second page
+  ASSERT_NE(a.pages[1], b.pages[1]);
+  expect_rows(b, 40);
 }
 
 }  // namespace

@@ -25,8 +25,11 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
   if (options_.adapter.empty()) options_.adapter = resolved.adapter;
   if (fs::exists(options_.adapter / "adapter" / "adapter_config.json")) options_.adapter /= "adapter";
   checkpoint_ = Checkpoint::open(resolved.base);
+  const bool packs = options_.compute == Compute::kInt8;
+  if (packs && !options_.pack_cache.folder.empty() && runtime.arena.backed())
+    store_ = std::make_unique<PackedStore>(checkpoint_, options_.pack_cache, runtime.pool.size());
   CheckpointFactory base(checkpoint_, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
-                         options_.compute == Compute::kInt8 ? Pack::kForward : Pack::kNone);
+                         packs ? Pack::kForward : Pack::kNone, store_.get());
   if (!options_.named_adapters.empty()) {
     std::vector<StoredAdapter> adapters;
     if (!options_.adapter.empty()) adapters.push_back(read_adapter(options_.adapter, runtime.arena));
@@ -47,6 +50,7 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
     factory.check_complete();
   }
   packed_bytes_ = base.packed_bytes();
+  if (store_) store_->save();
 }
 
 std::vector<std::string> RuntimeModel::adapter_names() const {

@@ -28,6 +28,7 @@ struct RuntimeOptions {
   std::filesystem::path adapter = {};  // "": none
   // Further ones, by name, that rows of a step may choose: see AdapterRows. `adapter` is the one of rows that choose none.
   std::vector<std::pair<std::string, std::filesystem::path>> named_adapters = {};
+  PackCacheOptions pack_cache = {};  // for kInt8; a model without a folder packs at every start
 };
 
 class RuntimeModel {
@@ -38,6 +39,8 @@ class RuntimeModel {
   const Checkpoint& checkpoint() const { return checkpoint_; }
   Compute compute() const { return options_.compute; }
   size_t packed_bytes() const { return packed_bytes_; }
+  const PackCacheOptions& pack_cache() const { return options_.pack_cache; }
+  PackedStore* packed_store() const { return store_.get(); }  // null: none
   Runtime& runtime() const { return runtime_; }
 
   std::vector<std::string> adapter_names() const;
@@ -50,6 +53,7 @@ class RuntimeModel {
   Runtime& runtime_;
   RuntimeOptions options_;
   Checkpoint checkpoint_;
+  std::unique_ptr<PackedStore> store_;
   std::unique_ptr<AdapterRows> adapter_rows_ = std::make_unique<AdapterRows>();
   std::unique_ptr<CausalModel> model_;
   size_t packed_bytes_ = 0;

@@ -74,7 +74,7 @@ AnswerSyntax answer_syntax(std::string_view chat_template) {
     syntax.tools = ToolSyntax::kDeepSeek;
   } else if (writes("<|python_tag|>") || (writes("<|start_header_id|>") && writes("\"parameters\": "))) {
     syntax.tools = ToolSyntax::kLlama3;
-  } else if (writes("<|tool_call|>")) {
+  } else if (writes("<|tool_call|>") || writes("<|tool|>")) {  // Phi-4-mini's template writes tools alone
     syntax.tools = ToolSyntax::kPhi;
   } else if (writes("<tool_call>")) {
     syntax.tools = ToolSyntax::kHermes;

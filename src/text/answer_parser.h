@@ -25,7 +25,7 @@ enum class ToolSyntax {
   kHermes,  // <tool_call>{"name": …, "arguments": {…}}</tool_call>: Hermes, Qwen2.5, Qwen3, SmolLM3;
             // or <tool_call><function=f><parameter=x>…</parameter></function></tool_call>: Qwen3-Coder
   kLlama3,  // {"name": …, "parameters": {…}} as the whole answer, or behind <|python_tag|>; <|python_tag|>f.call(x="…")
-  kMistral,   // [TOOL_CALLS] [{"name": …, "arguments": {…}, "id": …}], and [TOOL_CALLS]f[ARGS]{…}
+  kMistral,  // [TOOL_CALLS] [{"name": …, "arguments": {…}, "id": …}], [TOOL_CALLS]f[ARGS]{…}, [TOOL_CALLS]f{…}
   kDeepSeek,  // <｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{…}\n```<｜tool▁call▁end｜>, and V3.1's without the frame
   kPhi,       // <|tool_call|>[{"name": …, "arguments": {…}}]<|/tool_call|>: Phi-4; Granite writes no end
 };

@@ -1,9 +1,14 @@
 #include "text/answer_parser.h"
 
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "base/file.h"
 #include "base/random.h"
 
 namespace sedum {
@@ -147,6 +152,9 @@ TEST(AnswerParser, MistralDeepSeekPhi) {
   const Answer answer = parse_everyhow(mistral, "I call.[TOOL_CALLS]f[CALL_ID]a1[ARGS]{\"x\": 1}[TOOL_CALLS]g[ARGS]{}");
   EXPECT_EQ(answer.content, "I call.");
   EXPECT_THAT(calls_of(answer), ElementsAre("f {\"x\":1} a1", "g {}"));
+  EXPECT_THAT(calls_of(parse_everyhow(mistral, "[TOOL_CALLS]f{\"x\": \"[ARGS]\"}")),
+              ElementsAre("f {\"x\":\"[ARGS]\"}"));
+  EXPECT_EQ(parse_everyhow(mistral, "[TOOL_CALLS]f[ARGS]").content, "[TOOL_CALLS]f[ARGS]");
   const AnswerSyntax deepseek = syntax(ToolSyntax::kDeepSeek);
   EXPECT_THAT(calls_of(parse_everyhow(
                   deepseek,
@@ -172,6 +180,28 @@ TEST(AnswerParser, FamilyByTemplate) {
   EXPECT_EQ(answer_syntax("[AVAILABLE_TOOLS] [TOOL_CALLS]").tools, ToolSyntax::kMistral);
   EXPECT_EQ(answer_syntax("<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>").tools, ToolSyntax::kDeepSeek);
   EXPECT_EQ(answer_syntax("<start_of_turn>").tools, ToolSyntax::kNone);
+}
+
+// What the published templates of the families say of their answers.
+TEST(AnswerParser, PublishedTemplates) {
+  const char* folder = std::getenv("SEDUM_TEST_DATA");
+  if (!folder) GTEST_SKIP() << "SEDUM_TEST_DATA is not set";
+  const std::map<std::string, ToolSyntax> families = {
+      {"HuggingFaceTB-SmolLM3-3B", ToolSyntax::kNone},  // this version of it knows no tools
+      {"NousResearch-Hermes-2-Pro-Llama-3-8B-tool_use", ToolSyntax::kHermes},
+      {"Qwen-Qwen2.5-7B-Instruct", ToolSyntax::kHermes},
+      {"Qwen-Qwen3-0.6B", ToolSyntax::kHermes},
+      {"deepseek-ai-DeepSeek-R1-Distill-Llama-8B", ToolSyntax::kDeepSeek},
+      {"google-gemma-2-2b-it", ToolSyntax::kNone},
+      {"meta-llama-Llama-3.1-8B-Instruct", ToolSyntax::kLlama3},
+      {"meta-llama-Llama-3.2-3B-Instruct", ToolSyntax::kLlama3},
+      {"microsoft-Phi-3.5-mini-instruct", ToolSyntax::kNone},
+      {"mistralai-Mistral-Nemo-Instruct-2407", ToolSyntax::kMistral}};
+  for (const auto& [name, tools] : families)
+    EXPECT_EQ(answer_syntax(read_file(std::filesystem::path(folder) / "chat_templates" / (name + ".jinja"))).tools,
+              tools)
+        << name;
+  EXPECT_EQ(answer_syntax("{{ '<|tool|>' + message['tools'] + '<|/tool|>' }}").tools, ToolSyntax::kPhi);
 }
 
 TEST(AnswerParser, DeepNestingIsNoCall) {

@@ -216,12 +216,14 @@ bool parse_mistral_calls(std::string_view body, std::vector<ToolCall>& calls) {
   return all_or_nothing(calls, [=](std::vector<ToolCall>& found) {
     std::string_view rest = body;
     while (!rest.empty()) {
-      const size_t open = rest.find(kArguments);
-      if (open == std::string_view::npos) return false;
-      std::string_view name = rest.substr(0, open), id;
+      // Tokenizers between v3 and v11 have no [ARGS]: the object follows the name.
+      const size_t open = rest.find(kArguments), brace = rest.find('{');
+      if (brace == std::string_view::npos) return false;
+      const bool marked = open < brace;
+      std::string_view name = rest.substr(0, marked ? open : brace), id;
       if (const size_t at = name.find(kId); at != std::string_view::npos)
         id = trimmed(name.substr(at + kId.size())), name = name.substr(0, at);
-      rest = trimmed(rest.substr(open + kArguments.size()));
+      rest = trimmed(rest.substr(marked ? open + kArguments.size() : brace));
       const size_t end = json_end(rest);
       if (!rest.starts_with('{') || end >= kTooDeep || !is_name(trimmed(name))) return false;
       const Json arguments = parsed(rest.substr(0, end));

@@ -92,7 +92,7 @@ def environment(**more):
     env = {k: v for k, v in os.environ.items() if not k.startswith(("HF_", "SEDUM_")) and not k.lower().endswith("_proxy")}
     if "SEDUM_ISA" in os.environ:
         env["SEDUM_ISA"] = os.environ["SEDUM_ISA"]
-    return {**env, **more}
+    return {**env, "SEDUM_PACK_CACHE": "off", **more}  # each test has a home of its own: what it kept there would be used once
 
 
 class SedumTest(unittest.TestCase):

@@ -114,7 +114,7 @@ class Documents(SedumTest):
         shim = bin_folder / "sedum"
         shim.write_text(SHIM.format(python=sys.executable, here=str(pathlib.Path(__file__).resolve().parent)))
         shim.chmod(0o755)
-        return environment(PATH=f"{bin_folder}:{os.environ['PATH']}", SEDUM=SEDUM, SEDUM_HOME=str(self.folder / "home"))
+        return environment(PATH=f"{bin_folder}:{os.environ['PATH']}", SEDUM=SEDUM, SEDUM_PACK_CACHE="", SEDUM_HOME=str(self.folder / "home"))
 
     def run_server(self, command, env):
         """Until it says that it is there; then it must end cleanly on SIGINT or at the end of its input."""

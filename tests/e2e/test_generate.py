@@ -41,6 +41,24 @@ class Generate(SedumTest):
             piece.decode()  # raises when a piece ends within a character
         self.assertEqual(b"".join(pieces).decode(), ANSWER + "\n")
 
+    def test_compiled_models_say_the_same(self):
+        cache = self.folder / "packed"
+        compiling = ("compile", self.taught, "--pack-cache", cache, "--threads", "1", "--rows", "16")
+        first, again = self.sedum_json(*compiling), self.sedum_json(*compiling)
+        self.assertGreater(first["tensors"], 0)
+        self.assertEqual((first["packed"], first["reused"]), (first["tensors"], 0))
+        self.assertEqual((again["packed"], again["reused"], again["file"]), (0, first["tensors"], first["file"]))
+        self.assertGreater(len(first["tuned"]), 0)
+        self.assertEqual(again["tuned"], [])  # known already
+        for more in (("--pack-cache", cache), ("--no-pack-cache",)):
+            self.assertEqual(self.say(QUESTION, "--compute", "int8", *more)["text"], ANSWER)
+        self.assertOneLine(self.sedum("compile", self.taught, code=1), "--pack-cache")  # the tests' environment says "off"
+        self.assertIn("example: sedum compile", self.sedum("compile", "--help").stdout)
+
+    def test_keys_and_values_in_fewer_bits(self):
+        for kept in ("f32", "bf16", "int8"):
+            self.assertEqual(self.say(QUESTION, "--kv-cache", kept)["text"], ANSWER, kept)
+
     def test_prompt_from_a_file(self):
         path = self.write("question.txt", QUESTION)
         said = self.answer("--prompt-file", path, "--temperature", "0", model=self.taught)

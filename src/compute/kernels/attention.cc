@@ -61,11 +61,13 @@ void with_key_type(DType dtype, F&& f) {
     SEDUM_CHECK(dtype == DType::kF64);
     f(static_cast<double*>(nullptr));
   } else {
-    SEDUM_CHECK(dtype == DType::kF32 || dtype == DType::kBF16);
+    SEDUM_CHECK(dtype == DType::kF32 || dtype == DType::kBF16 || dtype == DType::kI8);
     if (dtype == DType::kF32)
       f(static_cast<float*>(nullptr));
-    else
+    else if (dtype == DType::kBF16)
       f(static_cast<bf16*>(nullptr));
+    else
+      f(static_cast<int8_t*>(nullptr));
   }
 }
 
@@ -136,7 +138,7 @@ template <class T>
 void fast_forward(ThreadPool& pool, const AttentionKernels<T>& kernels, const AttentionForward<T>& call,
                   std::span<const AttentionSegment> segments) {
   const AttentionShape& shape = call.shape;
-  SEDUM_CHECK(call.kv.dtype == DType::kF32 || call.kv.dtype == DType::kBF16);
+  SEDUM_CHECK(call.kv.dtype == DType::kF32 || call.kv.dtype == DType::kBF16 || call.kv.dtype == DType::kI8);
   const std::vector<QueryBlock> blocks = query_blocks(shape, segments);
   int64_t longest = 0, most = 0;
   for (const QueryBlock& block : blocks) {
@@ -193,6 +195,11 @@ void fast_backward(ThreadPool& pool, const AttentionKernels<T>& kernels, const A
 
 }  // namespace
 
+QuantiseHead quantise_head() {
+  const AttentionKernels<float>* kernels = attention_kernels<float>();
+  return kernels ? kernels->quantise_head : ref::quantise_head;
+}
+
 AttentionScratch attention_scratch(const AttentionShape& shape, std::span<const AttentionSegment> segments,
                                    bool backward) {
   const AttentionKernels<float>* kernels = attention_kernels<float>();  // all of them hold f32
@@ -215,6 +222,7 @@ template <class T>
 void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments,
                        const T* q, int64_t q_stride, const KeysValues& kv, T* out, int64_t out_stride,
                        stat_t<T>* log_sum_exp, const Dropout* dropout) {
+  SEDUM_CHECK(kv.dtype != DType::kI8 || kv.page_size > 0);
   const AttentionForward<T> call{shape, kv, q, q_stride, out, out_stride, log_sum_exp};
   if (const AttentionKernels<T>* kernels = dropout ? nullptr : attention_kernels<T>()) {
     if constexpr (!std::is_same_v<T, double>) fast_forward(pool, *kernels, call, segments);
@@ -227,7 +235,7 @@ template <class T>
 void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span<const AttentionSegment> segments,
                         const T* dout, const T* q, int64_t q_stride, const KeysValues& kv, const T* out,
                         int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv, const Dropout* dropout) {
-  SEDUM_CHECK(kv.page_size == 0);
+  SEDUM_CHECK(kv.page_size == 0 && kv.dtype != DType::kI8);
   const AttentionBackward<T> call{shape, kv, dout, q, q_stride, out, out_stride, log_sum_exp, dq, dk, dv};
   if (const AttentionKernels<T>* kernels = dropout ? nullptr : attention_kernels<T>()) {
     if constexpr (!std::is_same_v<T, double>) fast_backward(pool, *kernels, call, segments);

@@ -40,9 +40,9 @@ struct AttentionSegment {
 };
 
 // Keys and values. Contiguous (page_size 0): (rows, num_key_value_heads, head_dim), rows `row_stride` values apart.
-// Paged: page p begins at p · page_stride values and holds (num_key_value_heads, page_size, head_dim).
+// Paged: page p begins at p · page_stride values and holds (num_key_value_heads, page_size, head_dim; kI8: scaled_head_bytes(head_dim)).
 struct KeysValues {
-  DType dtype = DType::kF32;  // kF32 or kBF16 (kF64 in the naive twin)
+  DType dtype = DType::kF32;  // kF32, kBF16; paged also kI8, as scaled_heads.h has it (kF64 in the naive twin)
   const void *keys = nullptr, *values = nullptr;
   int64_t row_stride = 0;
   int page_size = 0;

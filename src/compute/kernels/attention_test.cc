@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "compute/kernels/isa.h"
+#include "compute/kernels/ref/attention.h"
 #include "compute/kernels/rows_testing.h"
 
 namespace sedum {
@@ -309,6 +310,92 @@ TEST(Attention, PagedLikeContiguous) {
         EXPECT_TRUE(same_bits(flat.out, paged.out) && same_bits(flat.lse, paged.lse))
             << c.name << " on " << name(isa) << ", " << page_size;
       }
+    }
+  }
+}
+
+// Keys and values of `t` in pages of integers, and in floats what those stand for.
+struct ScaledPages {
+  std::vector<int8_t> keys, values;
+  std::vector<std::vector<int32_t>> tables;
+  static constexpr int kPage = 24;
+
+  ScaledPages(const Case& c, Tensors<float, float>& t, Tensors<float, float>& paged) {
+    const int64_t dim = c.shape.head_dim, heads = c.shape.num_key_value_heads, bytes = scaled_head_bytes(dim);
+    const int64_t stride = heads * kPage * bytes + 40;
+    int64_t count = 0;
+    for (const Lengths& s : c.segments) count += (s.keys + kPage - 1) / kPage;
+    keys.assign(size_t(count * stride), -1), values = keys;  // as scales: NaN
+    int64_t next = count;
+    for (AttentionSegment& s : paged.segments) {
+      std::vector<int32_t>& table = tables.emplace_back();
+      for (int64_t j = 0; j < s.key_count; ++j) {
+        if (j % kPage == 0) table.push_back(int32_t(--next));
+        for (int64_t h = 0; h < heads; ++h) {
+          const int64_t to = next * stride + (h * kPage + j % kPage) * bytes,
+                        from = ((s.key_begin + j) * heads + h) * dim;
+          const auto put = [&](std::vector<float>& x, std::vector<int8_t>& pages) {
+            int8_t* const row = &pages[size_t(to)];
+            quantise_head()(&x[size_t(from)], dim, row);
+            for (int64_t d = 0; d < dim; ++d)
+              x[size_t(from + d)] = float(row[d]) * float(scales_in(row, dim)[d / kScaledValues]);
+          };
+          put(t.keys, keys), put(t.values, values);
+        }
+      }
+    }
+    for (size_t i = 0; i < tables.size(); ++i)
+      paged.segments[i].key_begin = 0, paged.segments[i].pages = tables[i].data();
+    paged.kv = {DType::kI8, keys.data(), values.data(), 0, kPage, stride};
+  }
+};
+
+// Integers are widened exactly, so the kernels must give what they give for the floats that are meant: bit for bit.
+TEST(Attention, IntegersLikeWhatTheyStandFor) {
+  ThreadPool pool(2);
+  for (const Isa isa : isas_to_test()) {
+    const ScopedIsa forced(isa);
+    std::vector<Case> all = cases();
+    all.push_back({"wide heads", {4, 2, 80, 0.1f, true}, {{3, 70}, {66, 66}}});
+    for (const Case& c : all) {
+      Tensors<float, float> flat(c), paged(c);
+      const ScaledPages pages(c, flat, paged);
+      flat.forward(pool, c.shape), paged.forward(pool, c.shape);
+      EXPECT_TRUE(same_bits(flat.out, paged.out) && same_bits(flat.lse, paged.lse)) << c.name << " on " << name(isa);
+    }
+  }
+}
+
+TEST(Attention, QuantisedHeads) {
+  for (const int64_t dim : {1, 7, 32, 64, 80, 129}) {
+    std::vector<float> x = test_values<float>(dim, 9, 30);
+    if (dim > 40) std::fill(x.begin() + 32, x.begin() + 40, 0.0f), x[35] = 1e-3f, x[3] = -700;
+    alignas(2) int8_t naive[200] = {}, own[200] = {};
+    ref::quantise_head(x.data(), dim, naive);
+    for (int64_t d = 0; d < dim; ++d) {
+      const float scale = float(scales_in(naive, dim)[d / kScaledValues]);
+      // Half a step; the largest, where the scale was rounded down, is off by 127 · 2^-9 of a step, which is less.
+      EXPECT_LE(std::fabs(float(naive[d]) * scale - x[size_t(d)]), 0.5001f * scale) << dim << " " << d;
+    }
+    for (const Isa isa : isas_to_test()) {
+      const ScopedIsa forced(isa);
+      quantise_head()(x.data(), dim, own);
+      EXPECT_TRUE(std::equal(naive, naive + dim, own)) << name(isa) << " " << dim;
+      for (int64_t b = 0; b < scales_of(dim); ++b)
+        EXPECT_EQ(scales_in(own, dim)[b].bits, scales_in(naive, dim)[b].bits) << name(isa) << " " << dim;
+    }
+  }
+  for (const Isa isa : isas_to_test()) {
+    const ScopedIsa forced(isa);
+    for (const float odd : {NAN, std::numeric_limits<float>::infinity(), 1e-38f}) {
+      const bool tiny = odd < 1;
+      std::vector<float> x(64, 1.0f);
+      std::fill(x.begin(), x.begin() + 32, tiny ? 0.0f : 1.0f), x[5] = odd;
+      alignas(2) int8_t q[80];
+      quantise_head()(x.data(), 64, q);
+      const float value = float(q[5]) * float(scales_in(q, 64)[0]);
+      EXPECT_TRUE(tiny ? value == 0 : std::isnan(value)) << name(isa) << " " << odd;
+      EXPECT_NEAR(float(q[40]) * float(scales_in(q, 64)[1]), 1, 2e-3) << name(isa);  // its neighbour is not touched
     }
   }
 }

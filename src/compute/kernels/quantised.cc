@@ -75,9 +75,15 @@ void store(const float* tile, int rows, int columns, MutableMatrix y, int64_t ro
 class Work {
  public:
   Work(ThreadPool& pool, ConstMatrix x, std::span<const Product> products, size_t panel_bytes)
-      : pool_(pool), x_(x), products_(products), panel_bytes_(panel_bytes), tiles_(x.rows, kernels_.highest_tile) {
+      : pool_(pool),
+        x_(x),
+        products_(products),
+        panel_bytes_(panel_bytes),
+        tiles_(x.rows, highest_tile(products[0].w->cut)) {
     const size_t tile = activation_bytes(tiles_.highest(), x.cols);
-    tiles_at_once_ = tile ? std::clamp<int64_t>(int64_t(kRowBlockBytes / tile), 1, tiles_.count) : tiles_.count;
+    const int kib = products[0].w->cut.block_kib;
+    const size_t block = kib > 0 ? size_t(kib) << 10 : kRowBlockBytes;
+    tiles_at_once_ = tile ? std::clamp<int64_t>(int64_t(block / tile), 1, tiles_.count) : tiles_.count;
     block_bytes_ = size_t(tiles_at_once_) * tile;
     int64_t columns = 0;
     for (const Product& product : products) columns += product.w->rows();
@@ -108,6 +114,10 @@ class Work {
 
  private:
   static constexpr int kAloneColumns = 256;
+
+  int highest_tile(ProductCut cut) const {
+    return cut.tile_rows > 0 ? std::min(cut.tile_rows, kernels_.highest_tile) : kernels_.highest_tile;
+  }
 
   uint8_t* place(uint8_t* rows, int64_t from, int64_t tile) const {
     return rows + activation_bytes(tiles_.first(tile) - tiles_.first(from), x_.cols);
@@ -177,6 +187,8 @@ void check(ConstMatrix x, const PackedProduct& product, const PackedInt8* w) {
 }
 
 }  // namespace
+
+int highest_product_tile() { return kernels().highest_tile; }
 
 void product_packed_int8(ThreadPool& pool, ConstMatrix x, std::span<const PackedProduct> given) {
   constexpr size_t kAtOnce = 8;  // a layer has at most three beside each other

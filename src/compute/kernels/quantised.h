@@ -48,6 +48,27 @@ inline void product_packed_int8(ThreadPool& pool, ConstMatrix x, const PackedMat
   product_packed_int8(pool, x, {{w, y, accumulate}});
 }
 
+// Panels as bytes, to be kept in a file, and back. They are the same for every instruction set; kPanelLayout grows when they change.
+// `panels` is 64-byte aligned and kept alive by `owner`; null where size, type and bytes do not agree.
+constexpr int kPanelLayout = 1;
+struct PackedPanels {
+  DType dtype;  // which the panels are of: not that of W where W was rounded
+  std::span<const std::byte> bytes;
+};
+PackedPanels packed_int8_panels(const PackedMatrix& w);
+std::unique_ptr<PackedMatrix> packed_int8_from(DType dtype, int64_t rows, int64_t cols,
+                                               std::span<const std::byte> panels, std::shared_ptr<const void> owner);
+
+// How a product is cut into pieces that fit a processor's caches; no bit of a result depends on it. 0: as the kernels choose.
+// Of several weights that are multiplied together the first one's counts.
+struct ProductCut {
+  int tile_rows = 0;  // rows computed at once, at most what the kernels can
+  int block_kib = 0;  // quantised activations that stay in a core's cache while the panels pass by
+  bool operator==(const ProductCut&) const = default;
+};
+void set_product_cut(PackedMatrix& w, ProductCut cut);
+int highest_product_tile();  // rows, on the instruction set in force
+
 // A row of W as decode() gives it, read from the panels: an embedding table tied to the output layer needs no second copy.
 void unpack_int8_row(const PackedMatrix& w, int64_t row, float* to);
 

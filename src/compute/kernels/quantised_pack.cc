@@ -194,10 +194,36 @@ void convert_row(DType dtype, const std::byte* from, int64_t k, float* values, s
 
 }  // namespace
 
-PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols)
-    : format_(panel_format(dtype)), rows_(rows), cols_(cols) {
+PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols, const std::byte* panels,
+                       std::shared_ptr<const void> owner)
+    : format_(panel_format(dtype)), rows_(rows), cols_(cols), owner_(std::move(owner)) {
   with_block_type(dtype, [&]<class B>(B*) { panel_bytes_ = Panel<B>::bytes(cols); });
-  panels_ = Buffer(size_t(panels()) * panel_bytes_);
+  base_ = const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(panels));  // read only from here on
+}
+
+PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols) : PackedInt8(dtype, rows, cols, nullptr, nullptr) {
+  panels_ = Buffer(bytes());
+  base_ = panels_.as<uint8_t>();
+}
+
+std::unique_ptr<PackedMatrix> packed_int8_from(DType dtype, int64_t rows, int64_t cols,
+                                               std::span<const std::byte> panels, std::shared_ptr<const void> owner) {
+  if (panel_format(dtype) < 0 || rows < 0 || cols < 0 || cols % info(dtype).block != 0) return nullptr;
+  auto packed = std::make_unique<PackedInt8>(dtype, rows, cols, panels.data(), std::move(owner));
+  if (packed->bytes() != panels.size()) return nullptr;
+  return packed;
+}
+
+PackedPanels packed_int8_panels(const PackedMatrix& w) {
+  const auto* packed = dynamic_cast<const PackedInt8*>(&w);
+  if (!packed) throw ApiError("packed_int8_panels", "the weights were not packed by pack_int8");
+  return {packed->dtype(), {reinterpret_cast<const std::byte*>(packed->panel(0)), packed->bytes()}};
+}
+
+void set_product_cut(PackedMatrix& w, ProductCut cut) {
+  auto* packed = dynamic_cast<PackedInt8*>(&w);
+  if (!packed) throw ApiError("set_product_cut", "the weights were not packed by pack_int8");
+  packed->cut = cut;
 }
 
 std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w, bool fill) {

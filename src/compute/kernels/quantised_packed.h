@@ -2,31 +2,36 @@
 // Weights in the panels of quantised_panel.h: what pack_int8 makes.
 
 #include "base/arena.h"
-#include "compute/kernels/products.h"
+#include "compute/kernels/quantised.h"
 #include "compute/kernels/quantised_panel.h"
 
 namespace sedum {
 
 class PackedInt8 final : public PackedMatrix {
  public:
-  PackedInt8(DType dtype, int64_t rows, int64_t cols);
+  PackedInt8(DType dtype, int64_t rows, int64_t cols);  // zeroed, to be filled
+  // Panels that lie elsewhere; they have panel_bytes() and `owner` keeps them.
+  PackedInt8(DType dtype, int64_t rows, int64_t cols, const std::byte* panels, std::shared_ptr<const void> owner);
   int64_t rows() const override { return rows_; }
   int64_t cols() const override { return cols_; }
-  size_t bytes() const override { return panels_.size(); }
+  size_t bytes() const override { return size_t(panels()) * panel_bytes_; }
   Compute compute() const override { return Compute::kInt8; }
 
   DType dtype() const { return kPanelTypes[format_]; }
   int format() const { return format_; }
   int64_t panels() const { return (rows_ + kPanelColumns - 1) / kPanelColumns; }
-  uint8_t* panel(int64_t i) const { return panels_.as<uint8_t>() + size_t(i) * panel_bytes_; }
+  uint8_t* panel(int64_t i) const { return base_ + size_t(i) * panel_bytes_; }
   // A panel's weight when panels are shared out between threads: also with K = 0, when there is nothing to read, each is written.
   size_t split_bytes() const { return panel_bytes_ > 0 ? panel_bytes_ : 1; }
+  ProductCut cut = {};
 
  private:
   int format_;
   int64_t rows_, cols_;
   size_t panel_bytes_ = 0;
   Buffer panels_;
+  uint8_t* base_ = nullptr;  // in panels_, or the owner's
+  std::shared_ptr<const void> owner_;
 };
 
 }  // namespace sedum

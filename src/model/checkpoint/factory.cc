@@ -30,14 +30,15 @@ namespace {
 
 void pack_weight(ops::Weight& w, Pack pack, ThreadPool& pool, const Arena& arena) {
   const ConstMatrix stored = ops::matrix(w.stored.value());
-  if (pack != Pack::kNone) w.packed = pack_int8(pool, stored, arena.backed());
+  if (pack != Pack::kNone && !w.packed) w.packed = pack_int8(pool, stored, arena.backed());
   if (pack == Pack::kBoth && w.packed) w.packed_transposed = pack_int8_transposed(pool, stored, arena.backed());
 }
 
 }  // namespace
 
-CheckpointFactory::CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, Pack pack)
-    : checkpoint_(checkpoint), use_(use), pool_(pool), arena_(arena), pack_(pack) {}
+CheckpointFactory::CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, Pack pack,
+                                     PackedStore* store)
+    : checkpoint_(checkpoint), use_(use), pool_(pool), arena_(arena), pack_(pack), store_(store) {}
 
 Tensor CheckpointFactory::checked(const std::string& name, const Shape& shape) const {
   Tensor t = checkpoint_.tensor(name);
@@ -57,7 +58,13 @@ Variable CheckpointFactory::variable(const Tensor& stored, const std::string& na
 
 ops::Weight CheckpointFactory::weight(const std::string& name, const Shape& shape) {
   ops::Weight w{variable(checked(name, shape), name, true)};
-  if (use_ == Use::kFrozen) pack_weight(w, pack_, pool_, arena_);
+  if (use_ == Use::kFrozen) {
+    PackedStore* const store = pack_ != Pack::kNone && arena_.backed() ? store_ : nullptr;
+    if (store) w.packed = store->find(name, w.stored.value());
+    const bool kept = w.packed != nullptr;
+    pack_weight(w, pack_, pool_, arena_);
+    if (store && w.packed && !kept) store->add(name, w.stored.value(), w.packed);
+  }
   for (const auto& packed : {w.packed, w.packed_transposed}) packed_bytes_ += packed ? packed->bytes() : 0;
   return w;
 }

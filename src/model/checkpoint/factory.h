@@ -6,6 +6,7 @@
 #include "base/progress.h"
 #include "model/causal_model.h"
 #include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/packed_store.h"
 
 namespace sedum {
 
@@ -19,7 +20,9 @@ class CheckpointFactory : public LayerFactory {
     kFrozen,     // weights as they are stored, mapped
     kTrainable,  // every weight a parameter: decoded to f32
   };
-  CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, Pack pack = Pack::kNone);
+  // `store`: where packed forms for the forward product come from and go to; may be null.
+  CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, Pack pack = Pack::kNone,
+                    PackedStore* store = nullptr);
 
   std::unique_ptr<Linear> linear(const std::string& name, int64_t out_features, int64_t in_features,
                                  bool bias) override;
@@ -40,6 +43,7 @@ class CheckpointFactory : public LayerFactory {
   ThreadPool& pool_;
   Arena& arena_;
   Pack pack_;
+  PackedStore* store_;
   size_t packed_bytes_ = 0;
   std::vector<Variable> parameters_;
 };

@@ -12,6 +12,10 @@ std::string Row::text(int column) const {
   const auto* bytes = reinterpret_cast<const char*>(sqlite3_column_text(statement_, column));
   return bytes ? std::string(bytes, size_t(sqlite3_column_bytes(statement_, column))) : std::string();
 }
+std::string Row::blob(int column) const {
+  const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+  return bytes ? std::string(bytes, size_t(sqlite3_column_bytes(statement_, column))) : std::string();
+}
 int64_t Row::integer(int column) const { return sqlite3_column_int64(statement_, column); }
 double Row::real(int column) const { return sqlite3_column_double(statement_, column); }
 bool Row::is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
@@ -65,6 +69,8 @@ int64_t Database::query(const std::string& text, const std::vector<Value>& value
       sqlite3_bind_double(raw, i + 1, *real);
     else if (const auto* string = std::get_if<std::string>(&value))
       sqlite3_bind_text64(raw, i + 1, string->data(), string->size(), SQLITE_TRANSIENT, SQLITE_UTF8);
+    else if (const auto* blob = std::get_if<Blob>(&value))
+      sqlite3_bind_blob64(raw, i + 1, blob->bytes.data(), blob->bytes.size(), SQLITE_TRANSIENT);
     else
       sqlite3_bind_null(raw, i + 1);
   }

@@ -27,6 +27,7 @@ class Row {
  public:
   explicit Row(sqlite3_stmt* statement) : statement_(statement) {}
   std::string text(int column) const;
+  std::string blob(int column) const;
   int64_t integer(int column) const;
   double real(int column) const;
   bool is_null(int column) const;
@@ -35,7 +36,10 @@ class Row {
   sqlite3_stmt* statement_;
 };
 
-using Value = std::variant<std::nullptr_t, int64_t, double, std::string>;
+struct Blob {
+  std::string bytes;
+};
+using Value = std::variant<std::nullptr_t, int64_t, double, std::string, Blob>;
 
 class Database {
  public:

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstring>
 #include <map>
 #include <optional>
 #include <set>
 #include <sstream>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "serve/store/passages.h"
@@ -25,6 +27,7 @@ CREATE TABLE IF NOT EXISTS about (folder TEXT, version INTEGER);
 CREATE TABLE IF NOT EXISTS documents (id INTEGER PRIMARY KEY, path TEXT UNIQUE, size INTEGER, changed INTEGER);
 CREATE TABLE IF NOT EXISTS passages (id INTEGER PRIMARY KEY, document INTEGER, heading TEXT, text TEXT, line INTEGER);
 CREATE INDEX IF NOT EXISTS passages_of ON passages (document);
+CREATE TABLE IF NOT EXISTS vectors (passage TEXT PRIMARY KEY, model TEXT, vector BLOB);
 CREATE VIRTUAL TABLE IF NOT EXISTS terms USING fts5(heading, text, tokenize = 'porter unicode61 remove_diacritics 2');
 )";
 
@@ -150,30 +153,55 @@ RefreshCount Documents::refresh() {
     database_.transaction([&, id = document.id] { forget(id); });
     ++count.removed;
   }
-  if (embed_) embed_passages();
+  if (embed_) count.embedded = embed_passages();
   database_.query("SELECT count(*) FROM passages", {}, [&](const Row& row) { count.passages = row.integer(0); });
   return count;
 }
 
-// Vectors of the passages that have none yet; those of passages that are gone go.
-void Documents::embed_passages() {
-  constexpr size_t kAtOnce = 32;
-  std::map<int64_t, std::string> texts;
+// Vectors of all passages: those in memory, those in the index, and the rest made now. Those that no passage has any more go, and those
+// of other models with them. Returns how many were made.
+int64_t Documents::embed_passages() {
+  std::map<int64_t, std::string> hashes;     // by passage
+  std::map<std::string, std::string> texts;  // by hash
   database_.query("SELECT id, heading, text FROM passages", {}, [&](const Row& row) {
-    texts[row.integer(0)] = row.text(1).empty() ? row.text(2) : row.text(1) + "\n" + row.text(2);
+    std::string text = row.text(1).empty() ? row.text(2) : row.text(1) + "\n" + row.text(2);
+    texts.emplace(hashes[row.integer(0)] = sha256(text), std::move(text));
   });
-  {
-    const std::lock_guard lock(mutex_);
-    std::erase_if(vectors_, [&](const auto& known) { return !texts.contains(known.first); });
-    for (const auto& known : vectors_) texts.erase(known.first);
-  }
+  database_.query("DELETE FROM vectors WHERE model <> ?", {model_});
+  std::vector<std::string> gone;
+  database_.query("SELECT passage FROM vectors", {}, [&](const Row& row) {
+    const std::string hash = row.text(0);
+    if (texts.erase(hash) == 0) gone.push_back(hash);
+  });
+  for (const std::string& hash : gone) database_.query("DELETE FROM vectors WHERE passage = ?", {hash});
+  make_vectors(texts);
+  std::map<std::string, std::vector<float>> kept;
+  database_.query("SELECT passage, vector FROM vectors", {}, [&](const Row& row) {
+    const std::string bytes = row.blob(1);
+    std::vector<float>& vector = kept[row.text(0)];
+    vector.resize(bytes.size() / sizeof(float));
+    std::memcpy(vector.data(), bytes.data(), vector.size() * sizeof(float));
+  });
+  const std::lock_guard lock(mutex_);
+  vectors_.clear();
+  for (const auto& [id, hash] : hashes)
+    if (const auto found = kept.find(hash); found != kept.end()) vectors_[id] = found->second;
+  return int64_t(texts.size());
+}
+
+// texts: by hash. Each few are written as they are made: a server that is stopped in between goes on where it was.
+void Documents::make_vectors(const std::map<std::string, std::string>& texts) {
+  constexpr size_t kAtOnce = 32;
   for (auto at = texts.begin(); at != texts.end();) {
-    std::vector<int64_t> ids;
-    std::vector<std::string> some;
-    for (; at != texts.end() && ids.size() < kAtOnce; ++at) ids.push_back(at->first), some.push_back(at->second);
-    std::vector<std::vector<float>> made = embed_(some);
-    const std::lock_guard lock(mutex_);
-    for (size_t i = 0; i < ids.size(); ++i) vectors_[ids[i]] = std::move(made[i]);
+    std::vector<std::string> hashes, some;
+    for (; at != texts.end() && some.size() < kAtOnce; ++at) hashes.push_back(at->first), some.push_back(at->second);
+    const std::vector<std::vector<float>> made = embed_(some);
+    database_.transaction([&] {
+      for (size_t i = 0; i < some.size(); ++i) {
+        Blob blob{std::string(reinterpret_cast<const char*>(made[i].data()), made[i].size() * sizeof(float))};
+        database_.query("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)", {hashes[i], model_, std::move(blob)});
+      }
+    });
   }
 }
 

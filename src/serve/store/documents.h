@@ -30,6 +30,7 @@ struct Source {
 
 struct RefreshCount {
   int64_t files = 0, read = 0, removed = 0, skipped = 0, passages = 0;  // passages: in the index now
+  int64_t embedded = 0;                                                 // passages whose vectors were computed
 };
 
 class Documents {
@@ -39,9 +40,10 @@ class Documents {
   ~Documents();
 
   // Texts to vectors of length 1. Passages are then found by their meaning, too, and what both rankings have comes first (reciprocal rank
-  // fusion: Cormack et al. 2009). Call it before refresh(), which makes the vectors; they live in memory.
+  // fusion: Cormack et al. 2009). Call it before refresh(), which makes the vectors. They are kept in the index by the passage's SHA-256
+  // and `model`, which names the encoder by its content: neither a new start nor a passage that moved is computed again.
   using Embed = std::function<std::vector<std::vector<float>>(const std::vector<std::string>&)>;
-  void embed_by(Embed embed) { embed_ = std::move(embed); }
+  void embed_by(Embed embed, std::string model) { embed_ = std::move(embed), model_ = std::move(model); }
 
   RefreshCount refresh();
   void refresh_every(double seconds);  // on a thread of its own
@@ -50,13 +52,15 @@ class Documents {
  private:
   void read_document(const std::string& name, const std::filesystem::path& path, int64_t size, int64_t changed);
   void forget(int64_t document);
-  void embed_passages();
+  int64_t embed_passages();
+  void make_vectors(const std::map<std::string, std::string>& texts);
   std::vector<Source> by_words(std::string_view question, int count);
   std::vector<Source> by_meaning(std::string_view question, int count);
 
   const std::filesystem::path folder_;
   Database database_;
   Embed embed_;
+  std::string model_;
   std::map<int64_t, std::vector<float>> vectors_;  // of passages, under mutex_
   std::mutex refreshing_;
   std::mutex mutex_;

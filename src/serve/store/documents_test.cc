@@ -113,7 +113,7 @@ std::vector<std::vector<float>> embed_cuttings(const std::vector<std::string>& t
 
 TEST_F(DocumentsTest, AreFoundByMeaningToo) {
   Documents words(home / "docs", home / "words.sqlite"), both(home / "docs", home / "both.sqlite");
-  both.embed_by(embed_cuttings);
+  both.embed_by(embed_cuttings, "cuttings");
   words.refresh(), both.refresh();
   EXPECT_TRUE(words.search("cuttings", 4).empty());
   const auto found = both.search("cuttings", 4);
@@ -130,6 +130,34 @@ TEST_F(DocumentsTest, AreFoundByMeaningToo) {
   both.refresh();
   ASSERT_EQ(both.search("propagate my cuttings", 4).size(), 1u);
   EXPECT_EQ(both.search("propagate my cuttings", 4)[0].path, "new.md");
+}
+
+TEST_F(DocumentsTest, VectorsAreKeptByPassageAndModel) {
+  size_t made = 0;
+  const auto embed = [&](const std::vector<std::string>& texts) {
+    made += texts.size();
+    return embed_cuttings(texts);
+  };
+  const auto refreshed = [&](const char* model) {
+    Documents documents(home / "docs", home / "index.sqlite");
+    documents.embed_by(embed, model);
+    made = 0;
+    const RefreshCount count = documents.refresh();
+    EXPECT_EQ(count.embedded, int64_t(made));
+    const int64_t before = int64_t(made);
+    EXPECT_EQ(documents.search("cuttings", 4).size(), 1u) << model;  // embeds the question
+    EXPECT_EQ(documents.search("cuttings", 4)[0].heading, "Propagation");
+    return before;
+  };
+  EXPECT_EQ(refreshed("a"), 4);
+  EXPECT_EQ(refreshed("a"), 0);  // a new start
+  EXPECT_EQ(refreshed("b"), 4);  // another encoder
+  fs::rename(home / "docs" / "page.html", home / "docs" / "moved.html");
+  EXPECT_EQ(refreshed("b"), 0);  // a passage that moved
+  write("deep/light.txt", "Less light makes them green.");
+  EXPECT_EQ(refreshed("b"), 1);
+  write("deep/light.txt", "Bright light keeps the leaves red.");
+  EXPECT_EQ(refreshed("b"), 1);  // it was forgotten with its passage
 }
 
 TEST_F(DocumentsTest, OnlyWhatChangedIsReadAgain) {

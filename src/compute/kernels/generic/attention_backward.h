@@ -183,9 +183,9 @@ void add_partials(const AttentionBackward<T>& call, const AttentionSegment& segm
 }
 
 template <class T>
-constexpr AttentionKernels<T> kKernels = {state_size,       forward_scratch, forward<T>,
-                                          forward_chunk<T>, merge_chunks<T>, partial_size,
-                                          backward_scratch, backward<T>,     add_partials<T>};
+constexpr AttentionKernels<T> kKernels = {state_size,      forward_scratch, forward<T>,       forward_chunk<T>,
+                                          merge_chunks<T>, partial_size,    backward_scratch, backward<T>,
+                                          add_partials<T>, quantise_head};
 
 }  // namespace attention
 }  // namespace SEDUM_ISA_NAMESPACE

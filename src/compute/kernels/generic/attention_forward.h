@@ -168,6 +168,8 @@ inline void attend_chunk(const AttentionShape& shape, const KeysValues& kv, cons
                          const ForwardScratch& scratch, State state) {
   if (kv.dtype == DType::kBF16)
     attend_keys<bf16>(shape, kv, block, chunk, scratch, state);
+  else if (kv.dtype == DType::kI8)
+    attend_keys<int8_t>(shape, kv, block, chunk, scratch, state);
   else
     attend_keys<float>(shape, kv, block, chunk, scratch, state);
 }

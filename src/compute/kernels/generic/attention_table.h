@@ -5,12 +5,14 @@
 #include <cstdint>
 
 #include "compute/kernels/attention.h"
+#include "compute/kernels/scaled_heads.h"
 
 namespace sedum {
 
 // Keys are taken in blocks of kKeyBlock, scores of a block being held, and blocks in chunks of kKeyChunk with a running maximum and
 // sum of their own; both are counted from a segment's key 0. Chunks are merged in order, whoever computed them: that is what lets
-// one long sequence decode on several threads, and gives it the bits of a prefill.
+// one long sequence decode on several threads, and gives it the bits of a prefill. A window's keys are read from the beginning of the
+// block of the first that is seen: blocks before that are not touched, and their pages need not be there.
 constexpr int kKeyBlock = 64, kKeyChunk = 512;
 
 template <class T>
@@ -61,6 +63,7 @@ struct AttentionKernels {
                    float* dk, float* dv);
   void (*add_partials)(const AttentionBackward<T>& call, const AttentionSegment& segment, int kv_head,
                        const float* partials);
+  QuantiseHead quantise_head;
 };
 
 // What isa/*_attention.cc offer.

@@ -94,6 +94,11 @@ template <class K>
 struct KeyBlock {
   const K* rows[kKeyBlock];
 };
+// Values from one key to the next of the same head.
+template <class K>
+int64_t row_values(const AttentionShape& shape) {
+  return sizeof(K) == 1 ? scaled_head_bytes(shape.head_dim) : shape.head_dim;
+}
 template <class K>
 void find_keys(const AttentionShape& shape, const KeysValues& kv, const AttentionSegment& segment, const void* base,
                int kv_head, int64_t at, int n, KeyBlock<K>& block) {
@@ -104,8 +109,9 @@ void find_keys(const AttentionShape& shape, const KeysValues& kv, const Attentio
   } else {
     const int32_t* page = segment.pages + at / kv.page_size;
     for (int j = 0, slot = int(at % kv.page_size); j < n; ++page, slot = 0) {
-      const K* row = p + *page * kv.page_stride + (int64_t(kv_head) * kv.page_size + slot) * shape.head_dim;
-      for (; j < n && slot < kv.page_size; ++j, ++slot, row += shape.head_dim) block.rows[j] = row;
+      const int64_t values = row_values<K>(shape);
+      const K* row = p + *page * kv.page_stride + (int64_t(kv_head) * kv.page_size + slot) * values;
+      for (; j < n && slot < kv.page_size; ++j, ++slot, row += values) block.rows[j] = row;
     }
   }
   for (int j = n; j < kKeyBlock; ++j) block.rows[j] = block.rows[n - 1];
@@ -146,6 +152,73 @@ void pack_transposed(const KeyBlock<K>& block, const KeyBlock<K>& next, int64_t 
       transpose(lines);
       for (int l = 0; l < kLanes; ++l) store(to + (d + l) * kKeyBlock + j, lines[l]);
     }
+  }
+}
+
+// Integers: four of a key lie in a 32-bit lane and are turned together; then each is widened and gets its key's scale.
+inline void pack_transposed(const KeyBlock<int8_t>& block, const KeyBlock<int8_t>& next, int64_t dim, float* to) {
+  constexpr int64_t kStep = kLanes * 4;
+  static_assert(kStep % kScaledValues == 0 && kScaledValues % kLanes == 0);
+  for (int j = 0; j < kKeyBlock; j += kLanes) {
+    const auto scale_at = [&](int64_t d) {
+      alignas(64) float scales[kLanes];
+      for (int l = 0; l < kLanes; ++l) scales[l] = float(scales_in(block.rows[j + l], dim)[d / kScaledValues]);
+      return load(scales);
+    };
+    for (int l = 0; l < kLanes; ++l) __builtin_prefetch(next.rows[j + l] + dim);
+    int64_t d = 0;
+    for (; d + kStep <= dim; d += kStep) {
+      Vec lines[kLanes], scale = zero();
+      for (int l = 0; l < kLanes; ++l) __builtin_prefetch(next.rows[j + l] + d);
+      unroll<kLanes>([&](auto l) __attribute__((always_inline)) {
+        lines[l] = load(reinterpret_cast<const float*>(block.rows[j + l] + d));
+      });
+      transpose(lines);
+      unroll<kLanes>([&](auto l) __attribute__((always_inline)) {
+        if (l * 4 % kScaledValues == 0) scale = scale_at(d + l * 4);
+        float* const line = to + (d + 4 * l) * kKeyBlock + j;
+        store(line, byte_of_quads<0>(lines[l]) * scale), store(line + kKeyBlock, byte_of_quads<1>(lines[l]) * scale);
+        store(line + 2 * kKeyBlock, byte_of_quads<2>(lines[l]) * scale);
+        store(line + 3 * kKeyBlock, byte_of_quads<3>(lines[l]) * scale);
+      });
+    }
+    for (; d < dim; d += kLanes) {
+      Vec lines[kLanes];
+      const Part part{int(dim - d < kLanes ? dim - d : kLanes)};
+      for (int l = 0; l < kLanes; ++l) lines[l] = load(block.rows[j + l] + d, part);
+      transpose(lines);
+      const Vec scale = scale_at(d);
+      for (int l = 0; l < kLanes; ++l) store(to + (d + l) * kKeyBlock + j, lines[l] * scale);
+    }
+  }
+}
+inline void pack_rows(const KeyBlock<int8_t>& block, const KeyBlock<int8_t>& next, int n, int64_t dim, float* to) {
+  for (int j = 0; j < n; ++j, to += padded(dim)) {
+    for (int64_t d = 0; d <= dim; d += 64) __builtin_prefetch(next.rows[j] + d);
+    const bf16* const scales = scales_in(block.rows[j], dim);
+    for_vectors(dim, [&](int64_t d, auto part) {
+      store(to + d, load(block.rows[j] + d, part) * broadcast(float(scales[d / kScaledValues])));
+    });
+  }
+}
+
+// See scaled_heads.h and ref/attention.h.
+inline void quantise_head(const float* x, int64_t dim, int8_t* q) {
+  auto* scales = reinterpret_cast<bf16*>(q + scales_at(dim));
+  for (int64_t begin = 0; begin < dim; begin += kScaledValues, ++scales) {
+    const int64_t n = dim - begin < kScaledValues ? dim - begin : kScaledValues;
+    Vec top = zero(), broken = zero();
+    for_vectors(n, [&](int64_t d, auto part) {
+      const Vec v = load(x + begin + d, part);
+      top = max(absolute(v), top), broken = broken + v * zero();
+    });
+    const bool finite = reduce_add(broken) == 0;
+    const float most = reduce_max(top);
+    *scales = bf16(!finite ? __builtin_nanf("") : most < 1e-30f ? 0 : most / 127);
+    const Vec inverse = broadcast(finite && most >= 1e-30f ? 1 / float(*scales) : 0);
+    for_vectors(n, [&](int64_t d, auto part) {
+      store(q + begin + d, finite ? round(load(x + begin + d, part) * inverse) : zero(), part);
+    });
   }
 }
 

@@ -5,21 +5,49 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "compute/kernels/attention.h"
+#include "compute/kernels/scaled_heads.h"
 
 namespace sedum {
 namespace ref {
 
+// A vector of integers with scales, read like one of numbers.
+struct ScaledRow {
+  const int8_t* q;
+  const bf16* scales;
+  float operator[](int d) const { return float(q[d]) * float(scales[d / kScaledValues]); }
+};
+
 // One stored vector of keys or values, whatever the layout: key j of a segment, head h of the key-value heads.
 template <class K>
-const K* key_row(const AttentionShape& shape, const AttentionSegment& segment, const KeysValues& kv, const void* base,
-                 int64_t j, int64_t h) {
+auto key_row(const AttentionShape& shape, const AttentionSegment& segment, const KeysValues& kv, const void* base,
+             int64_t j, int64_t h) {
   const K* p = static_cast<const K*>(base);
-  if (kv.page_size == 0) return p + (segment.key_begin + j) * kv.row_stride + h * shape.head_dim;
-  const int64_t page = segment.pages[j / kv.page_size];
-  return p + page * kv.page_stride + (h * kv.page_size + j % kv.page_size) * shape.head_dim;
+  if constexpr (std::is_same_v<K, int8_t>) {
+    const int64_t page = segment.pages[j / kv.page_size], slot = h * kv.page_size + j % kv.page_size;
+    const int8_t* const row = p + page * kv.page_stride + slot * scaled_head_bytes(shape.head_dim);
+    return ScaledRow{row, scales_in(row, shape.head_dim)};
+  } else {
+    if (kv.page_size == 0) return p + (segment.key_begin + j) * kv.row_stride + h * shape.head_dim;
+    const int64_t page = segment.pages[j / kv.page_size];
+    return p + page * kv.page_stride + (h * kv.page_size + j % kv.page_size) * shape.head_dim;
+  }
+}
+
+inline void quantise_head(const float* x, int64_t dim, int8_t* q) {
+  auto* scales = reinterpret_cast<bf16*>(q + scales_at(dim));
+  for (int64_t begin = 0; begin < dim; begin += kScaledValues, ++scales) {
+    const int64_t end = std::min(begin + kScaledValues, dim);
+    float most = 0;
+    bool finite = true;
+    for (int64_t d = begin; d < end; ++d) most = std::max(most, std::fabs(x[d])), finite &= std::isfinite(x[d]);
+    *scales = bf16(!finite ? NAN : most < 1e-30f ? 0 : most / 127);
+    const float inverse = finite && most >= 1e-30f ? 1 / float(*scales) : 0;
+    for (int64_t d = begin; d < end; ++d) q[d] = finite ? int8_t(std::nearbyint(x[d] * inverse)) : int8_t{0};
+  }
 }
 
 // The keys [begin, end) that query i of a segment sees.
@@ -51,7 +79,7 @@ Score<S> score_of(const AttentionShape& shape, const AttentionSegment& segment, 
 }
 
 template <class S, class A, class B>
-S dot(const A* a, const B* b, int n) {
+S dot(A a, B b, int n) {
   S sum = 0;
   for (int d = 0; d < n; ++d) sum += static_cast<S>(a[d]) * static_cast<S>(b[d]);
   return sum;
@@ -71,7 +99,7 @@ void attention_forward(const AttentionShape& shape, const AttentionSegment& segm
     const auto [begin, end] = visible_keys(shape, segment, i);
     S max = -std::numeric_limits<S>::infinity();
     for (int64_t j = begin; j < end; ++j) {
-      const K* k = key_row<K>(shape, segment, kv, kv.keys, j, kv_head);
+      const auto k = key_row<K>(shape, segment, kv, kv.keys, j, kv_head);
       p[size_t(j)] = score_of<S>(shape, segment, head, i, j, dot<S>(q + row * q_stride + head * dim, k, dim)).value;
       max = max < p[size_t(j)] ? p[size_t(j)] : max;
     }
@@ -81,7 +109,7 @@ void attention_forward(const AttentionShape& shape, const AttentionSegment& segm
     std::fill(sum_v.begin(), sum_v.end(), S(0));
     for (int64_t j = begin; j < end; ++j) {
       const S weight = std::exp(p[size_t(j)] - max);
-      const K* v = key_row<K>(shape, segment, kv, kv.values, j, kv_head);
+      const auto v = key_row<K>(shape, segment, kv, kv.values, j, kv_head);
       sum += weight;
       const S kept = dropout ? weight * S(drops.at(j)) : weight;
       for (int d = 0; d < dim; ++d) sum_v[size_t(d)] += kept * static_cast<S>(v[d]);
@@ -112,8 +140,8 @@ void attention_backward(const AttentionShape& shape, const AttentionSegment& seg
       DropoutRow drops(dropout, row, uint32_t(head));
       std::fill(dq_sum.begin(), dq_sum.end(), S(0));
       for (int64_t j = begin; j < end && lse != -std::numeric_limits<S>::infinity(); ++j) {
-        const K* k = key_row<K>(shape, segment, kv, kv.keys, j, kv_head);
-        const K* v = key_row<K>(shape, segment, kv, kv.values, j, kv_head);
+        const auto k = key_row<K>(shape, segment, kv, kv.keys, j, kv_head);
+        const auto v = key_row<K>(shape, segment, kv, kv.values, j, kv_head);
         const Score<S> score = score_of<S>(shape, segment, head, i, j, dot<S>(query, k, dim));
         const S p = std::exp(score.value - lse);
         const S factor = dropout ? S(drops.at(j)) : S(1);

@@ -51,6 +51,19 @@ SEDUM_INLINE Vec load(const bf16* p, Part part) {
   std::memcpy(bits, p, size_t(part.n) * sizeof(bf16));
   return widen(_mm_load_si128(reinterpret_cast<const __m128i*>(bits)));
 }
+SEDUM_INLINE Vec load(const int8_t* p, Whole = {}) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+SEDUM_INLINE Vec load(const int8_t* p, Part part) {
+  alignas(16) int8_t bytes[16] = {};
+  std::memcpy(bytes, p, size_t(part.n));
+  return load(bytes);
+}
+// Byte i of each 32-bit lane, signed.
+template <int i>
+SEDUM_INLINE Vec byte_of_quads(Vec v) {
+  return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(_mm256_castps_si256(v), 24 - 8 * i), 24));
+}
 SEDUM_INLINE Vec part_or(Vec v, Whole, float) { return v; }
 SEDUM_INLINE Vec part_or(Vec v, Part part, float beyond) {
   return _mm256_blendv_ps(broadcast(beyond), v, _mm256_castsi256_ps(mask_of(part)));
@@ -63,6 +76,15 @@ SEDUM_INLINE void store(bf16* p, Vec v, Part part) {
   _mm_store_si128(reinterpret_cast<__m128i*>(bits), narrow(v));
   std::memcpy(p, bits, size_t(part.n) * sizeof(bf16));
 }
+
+// Whole numbers from −128 to 127.
+SEDUM_INLINE void store(int8_t* p, Vec v, Part part) {
+  const __m256i i = _mm256_cvtps_epi32(v);
+  const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(i), _mm256_extracti128_si256(i, 1));
+  const int64_t bytes = _mm_cvtsi128_si64(_mm_packs_epi16(words, words));
+  std::memcpy(p, &bytes, size_t(part.n));
+}
+SEDUM_INLINE void store(int8_t* p, Vec v, Whole = {}) { store(p, v, Part{kLanes}); }
 
 SEDUM_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
 SEDUM_INLINE Vec fnma(Vec a, Vec b, Vec c) { return _mm256_fnmadd_ps(a, b, c); }

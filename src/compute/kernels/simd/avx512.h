@@ -53,6 +53,17 @@ SEDUM_INLINE Vec load(const bf16* p, Whole = {}) {
   return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
 }
 SEDUM_INLINE Vec load(const bf16* p, Part part) { return widen(_mm256_maskz_loadu_epi16(mask_of(part), p)); }
+SEDUM_INLINE Vec load(const int8_t* p, Whole = {}) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+}
+SEDUM_INLINE Vec load(const int8_t* p, Part part) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask_of(part), p)));
+}
+// Byte i of each 32-bit lane, signed.
+template <int i>
+SEDUM_INLINE Vec byte_of_quads(Vec v) {
+  return _mm512_cvtepi32_ps(_mm512_srai_epi32(_mm512_slli_epi32(_mm512_castps_si512(v), 24 - 8 * i), 24));
+}
 SEDUM_INLINE Vec part_or(Vec v, Whole, float) { return v; }
 SEDUM_INLINE Vec part_or(Vec v, Part part, float beyond) {
   return _mm512_mask_mov_ps(broadcast(beyond), mask_of(part), v);
@@ -61,6 +72,14 @@ SEDUM_INLINE void store(float* p, Vec v, Whole = {}) { _mm512_storeu_ps(p, v); }
 SEDUM_INLINE void store(float* p, Vec v, Part part) { _mm512_mask_storeu_ps(p, mask_of(part), v); }
 SEDUM_INLINE void store(bf16* p, Vec v, Whole = {}) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(v)); }
 SEDUM_INLINE void store(bf16* p, Vec v, Part part) { _mm256_mask_storeu_epi16(p, mask_of(part), narrow(v)); }
+
+// Whole numbers from −128 to 127.
+SEDUM_INLINE void store(int8_t* p, Vec v, Whole = {}) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+}
+SEDUM_INLINE void store(int8_t* p, Vec v, Part part) {
+  _mm_mask_storeu_epi8(p, mask_of(part), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v)));
+}
 
 SEDUM_INLINE Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }    // a · b + c
 SEDUM_INLINE Vec fnma(Vec a, Vec b, Vec c) { return _mm512_fnmadd_ps(a, b, c); }  // c − a · b
