@@ -14,11 +14,12 @@
 
 namespace sedum::cli {
 
-// --model, --adapter, --compute, --threads.
+// --model, --adapter, --compute, --threads, --int8-outliers.
 struct ModelOptions {
   std::string model, adapter, compute;
   std::vector<std::string> named_adapters = {};  // NAME=FOLDER
   int threads = 0;
+  float int8_outliers = 0;
 };
 void add_model_options(CLI::App& app, ModelOptions& options, const char* default_compute);
 

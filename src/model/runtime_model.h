@@ -20,7 +20,10 @@ struct Runtime {
   explicit Runtime(int threads = 0) : pool(threads) {}
   ThreadPool pool;
   Arena arena;
-  Context context(Compute compute) { return {.pool = &pool, .arena = &arena, .compute = compute}; }
+  float int8_outliers = 0;  // Context::int8_outliers of every step
+  Context context(Compute compute) {
+    return {.pool = &pool, .arena = &arena, .compute = compute, .int8_outliers = int8_outliers};
+  }
 };
 
 struct RuntimeOptions {

@@ -50,5 +50,7 @@ inline void product_packed_int8(ThreadPool& pool, ConstMatrix x, const PackedMat
 
 // A row of W as decode() gives it, read from the panels: an embedding table tied to the output layer needs no second copy.
 void unpack_int8_row(const PackedMatrix& w, int64_t row, float* to);
+// Sixteen values of W's column k: of rows 16 · panel and up; zeros behind the last row.
+void unpack_int8_column(const PackedMatrix& w, int64_t panel, int64_t k, float* to);
 
 }  // namespace sedum
