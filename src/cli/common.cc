@@ -26,10 +26,6 @@ void add_model_options(CLI::App& app, ModelOptions& options, const char* default
       ->check(CLI::IsMember({"f32", "bf16", "int8"}));
   app.add_option("--threads", options.threads, "threads; 0: all cores that this process may use")
       ->check(CLI::Range(0, 1024));
-  app.add_option("--int8-outliers", options.int8_outliers,
-                 "with --compute int8: activations above this magnitude are multiplied in f32, as LLM.int8() does at "
-                 "6; 0: none")
-      ->check(CLI::NonNegativeNumber);
 }
 
 std::filesystem::path find_model(const std::string& name) {
@@ -62,9 +58,7 @@ LoadedModel::LoadedModel(const ModelOptions& options)
       model(runtime, find_model(options.model),
             {.compute = parse_compute(options.compute),
              .adapter = options.adapter,
-             .named_adapters = parse_named_adapters(options.named_adapters)}) {
-  runtime.int8_outliers = options.int8_outliers;
-}
+             .named_adapters = parse_named_adapters(options.named_adapters)}) {}
 
 Compute parse_compute(const std::string& name) {
   if (name == "f32") return Compute::kF32;

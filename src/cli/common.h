@@ -14,12 +14,11 @@
 
 namespace sedum::cli {
 
-// --model, --adapter, --compute, --threads, --int8-outliers.
+// --model, --adapter, --compute, --threads.
 struct ModelOptions {
   std::string model, adapter, compute;
   std::vector<std::string> named_adapters = {};  // NAME=FOLDER
   int threads = 0;
-  float int8_outliers = 0;
 };
 void add_model_options(CLI::App& app, ModelOptions& options, const char* default_compute);
 

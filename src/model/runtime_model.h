@@ -20,10 +20,7 @@ struct Runtime {
   explicit Runtime(int threads = 0) : pool(threads) {}
   ThreadPool pool;
   Arena arena;
-  float int8_outliers = 0;  // Context::int8_outliers of every step
-  Context context(Compute compute) {
-    return {.pool = &pool, .arena = &arena, .compute = compute, .int8_outliers = int8_outliers};
-  }
+  Context context(Compute compute) { return {.pool = &pool, .arena = &arena, .compute = compute}; }
 };
 
 struct RuntimeOptions {

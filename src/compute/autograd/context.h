@@ -26,8 +26,6 @@ struct Context {
   Arena* arena;
   Tape* tape = nullptr;  // null: nothing is recorded
   Compute compute = Compute::kF32;
-  // With kInt8: activations above it in magnitude are multiplied in f32 (kernels/outliers.h); 0: none.
-  float int8_outliers = 0;
   uint64_t seed = 0;  // of dropout and its like: counted by (seed, purpose, step, index)
   uint32_t step = 0;
   std::shared_ptr<const RowKeys> rows = {};  // null: no dropout and no noise, as in evaluation

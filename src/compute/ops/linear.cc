@@ -1,6 +1,5 @@
 #include "compute/ops/linear.h"
 
-#include "compute/kernels/outliers.h"
 #include "compute/kernels/quantised.h"
 #include "compute/kernels/rows.h"
 #include "compute/ops/check.h"
@@ -40,9 +39,6 @@ bool fits(const Context& ctx, const std::shared_ptr<const PackedMatrix>& packed)
 void forward(Context& ctx, const Variable& x, const Weight& weight, const Variable* bias, Tensor& y) {
   if (!fits(ctx, weight.packed))
     product_nt(ctx, product_compute(ctx), x.value(), weight.stored.value(), y);
-  else if (ctx.runs() && ctx.int8_outliers > 0 && ctx.compute == Compute::kInt8)
-    product_packed_outliers(*ctx.pool, matrix(x.value()), ctx.int8_outliers, *weight.packed,
-                            matrix(weight.stored.value()), mutable_matrix(y));
   else if (ctx.runs())
     product_packed(*ctx.pool, matrix(x.value()), *weight.packed, mutable_matrix(y));
   add_bias(ctx, bias, y);
@@ -100,7 +96,7 @@ std::vector<Variable> linear_group(Context& ctx, const Variable& x, std::span<co
       packed.push_back({*term.weight->packed, mutable_matrix(results.back().value()), false});
   }
   if (!ctx.runs()) return results;
-  const bool together = packed.size() == terms.size() && ctx.compute == Compute::kInt8 && ctx.int8_outliers <= 0;
+  const bool together = packed.size() == terms.size() && ctx.compute == Compute::kInt8;
   if (together) product_packed_int8(*ctx.pool, matrix(x.value()), packed);
   for (size_t i = 0; i < terms.size(); ++i) {
     if (together)

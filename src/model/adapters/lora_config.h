@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace sedum {
@@ -37,11 +36,6 @@ struct LoraConfig {
   // Error naming the key: numbers out of range, words that are not known, expressions that are none.
   void validate(const std::string& where) const;
 };
-
-// PEFT's adapter_config.json; `where` is the file. Error for what would change results and is not known here; other keys that nobody knows go
-// to `unknown_fields`.
-LoraConfig parse_adapter_config(std::string_view text, const std::string& where,
-                                std::vector<std::string>* unknown_fields = nullptr);
 
 // Whether the whole of `text` matches; Error for a pattern that PCRE2 does not know, or that takes too many steps.
 bool matches_whole(const std::string& pattern, const std::string& text);

@@ -1,5 +1,7 @@
 #include "model/adapters/peft.h"
 
+#include <set>
+
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -8,6 +10,68 @@
 
 namespace sedum {
 namespace fs = std::filesystem;
+namespace {
+
+using nlohmann::json;
+
+// Keys that say where an adapter comes from or how it was trained: nothing to compute.
+const std::set<std::string> kHarmless{
+    "auto_mapping", "base_model_name_or_path", "revision",          "task_type",          "inference_mode", "peft_type",
+    "peft_version", "init_lora_weights",       "qalora_group_size", "ensure_weight_tying"};
+// Keys that are read below.
+const std::set<std::string> kRead{"r",
+                                  "lora_alpha",
+                                  "lora_dropout",
+                                  "target_modules",
+                                  "use_rslora",
+                                  "use_dora",
+                                  "bias",
+                                  "rank_pattern",
+                                  "modules_to_save",
+                                  "alpha_pattern",
+                                  "exclude_modules",
+                                  "fan_in_fan_out"};  // how GPT-2 keeps the base: A and B are the same
+// Features that change the result: allowed only at the value that switches them off.
+bool switched_off(const json& value) {
+  return value.is_null() || (value.is_boolean() && !value.get<bool>()) ||
+         ((value.is_array() || value.is_object()) && value.empty()) ||
+         (value.is_string() && (value == "none" || value == ""));
+}
+const std::set<std::string> kMustBeOff{
+    "layers_to_transform",     "layers_pattern", "lora_bias",    "target_parameters",       "use_qalora",
+    "trainable_token_indices", "arrow_config",   "use_bdlora",   "alora_invocation_tokens", "velora_config",
+    "layer_replication",       "kasa_config",    "corda_config", "monteclora_config"};
+
+template <class T>
+T field(const json& document, const char* key, const std::string& where) {
+  try {
+    return document.at(key).get<T>();
+  } catch (const json::exception&) {
+    throw Error(where + ": the key \"" + std::string(key) + "\" is missing or has the wrong type",
+                "check that this is an adapter that PEFT wrote");
+  }
+}
+
+// A key that may be missing or null.
+template <class T>
+T field_or(const json& document, const char* key, T otherwise, const std::string& where) {
+  return document.contains(key) && !document[key].is_null() ? field<T>(document, key, where) : otherwise;
+}
+
+// A list of names, "all-linear", or one expression for the whole name.
+void read_targets(const json& document, LoraConfig& config, const std::string& where) {
+  const json& targets = document.contains("target_modules") ? document["target_modules"] : json();
+  if (targets.is_array())
+    config.target_modules = field<std::vector<std::string>>(document, "target_modules", where);
+  else if (targets.is_string() && targets == "all-linear")
+    config.target_modules = {"all-linear"};
+  else if (targets.is_string() && !targets.get_ref<const std::string&>().empty())
+    config.target_pattern = targets.get<std::string>();
+  else
+    throw Error(where + ": target_modules is neither a list nor an expression", "list the names of the layers");
+}
+
+}  // namespace
 
 bool is_adapter(const fs::path& folder) { return fs::exists(folder / "adapter_config.json"); }
 
@@ -15,26 +79,47 @@ LoraConfig read_adapter_config(const fs::path& folder, std::vector<std::string>*
   const fs::path path = folder / "adapter_config.json";
   if (!fs::exists(path))
     throw Error(folder.string() + " holds no adapter_config.json", "give the folder of a PEFT adapter");
-  return parse_adapter_config(read_file(path), path.string(), unknown_fields);
+  const json document = json::parse(read_file(path), nullptr, false);
+  const std::string where = path.string();
+  if (!document.is_object()) throw Error(where + ": not a JSON object", "check that the file is complete");
+  if (field<std::string>(document, "peft_type", where) != "LORA")
+    throw Error(where + ": the adapter is not LoRA", "LoRA adapters can be loaded");
+  for (const auto& [key, value] : document.items()) {
+    if (kHarmless.count(key) || kRead.count(key)) continue;
+    if (kMustBeOff.count(key) && !switched_off(value))
+      throw Error(where + ": " + key + " = " + value.dump().substr(0, 60) + " is not known here",
+                  "train the adapter without it");
+    if (!kMustBeOff.count(key) && !switched_off(value) && unknown_fields) unknown_fields->push_back(key);
+  }
+  LoraConfig config;
+  config.r = field<int64_t>(document, "r", where);
+  config.lora_alpha = field<float>(document, "lora_alpha", where);
+  config.lora_dropout = field_or<float>(document, "lora_dropout", 0, where);
+  config.use_rslora = field_or(document, "use_rslora", false, where);
+  config.use_dora = field_or(document, "use_dora", false, where);
+  config.bias = field_or<std::string>(document, "bias", "none", where);
+  config.modules_to_save = field_or<std::vector<std::string>>(document, "modules_to_save", {}, where);
+  config.exclude_modules = field_or<std::vector<std::string>>(document, "exclude_modules", {}, where);
+  config.rank_pattern = field_or<std::map<std::string, int64_t>>(document, "rank_pattern", {}, where);
+  config.alpha_pattern = field_or<std::map<std::string, float>>(document, "alpha_pattern", {}, where);
+  read_targets(document, config, where);
+  config.validate(where);
+  if (document.contains("base_model_name_or_path") && document["base_model_name_or_path"].is_string())
+    config.base_model_name_or_path = document["base_model_name_or_path"].get<std::string>();
+  return config;
 }
 
 StoredAdapter read_adapter(const fs::path& folder, Arena& arena) {
   StoredAdapter adapter;
   adapter.config = read_adapter_config(folder, &adapter.unknown_fields);
   const SafetensorsFile file(folder / "adapter_model.safetensors");
-  adapter.weights = adapter_weights(file, arena);
-  return adapter;
-}
-
-std::map<std::string, Tensor> adapter_weights(const TensorSource& file, Arena& arena) {
-  std::map<std::string, Tensor> weights;
   for (const std::string& name : file.names()) {
-    const StoredTensor& stored = file.get(name);
+    const StoredTensor& stored = static_cast<const TensorSource&>(file).get(name);
     Tensor t = Tensor::empty(arena, DType::kF32, Shape(std::span(stored.shape)));
     if (arena.backed()) decode(stored.dtype, stored.data, t.data<float>(), t.count());
-    weights.emplace(name, std::move(t));
+    adapter.weights.emplace(name, std::move(t));
   }
-  return weights;
+  return adapter;
 }
 
 void write_adapter(const fs::path& folder, const LoraConfig& config, const std::vector<Variable>& parameters) {

@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "formats/tensor_source.h"
 #include "model/adapters/lora.h"
 
 namespace sedum {
@@ -24,8 +23,6 @@ bool is_adapter(const std::filesystem::path& folder);
 StoredAdapter read_adapter(const std::filesystem::path& folder, Arena& arena);
 // Only the config: to find the base model.
 LoraConfig read_adapter_config(const std::filesystem::path& folder, std::vector<std::string>* unknown_fields = nullptr);
-// All tensors of a file, as f32.
-std::map<std::string, Tensor> adapter_weights(const TensorSource& file, Arena& arena);
 void write_adapter(const std::filesystem::path& folder, const LoraConfig& config,
                    const std::vector<Variable>& parameters);
 

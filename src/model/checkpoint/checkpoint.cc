@@ -3,12 +3,12 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "formats/gguf.h"
 #include "model/families.h"
 #include "model/nn/linear.h"
 
 namespace sedum {
 
+Checkpoint open_gguf(const std::filesystem::path& path);
 Checkpoint open_folder(const std::filesystem::path& path);
 
 namespace {
@@ -65,7 +65,7 @@ Checkpoint Checkpoint::open(const std::filesystem::path& path) {
     throw Error("there is no model at " + path.string(),
                 "check the path, or fetch one with `sedum pull` (`sedum pull --list` names some)");
   if (std::filesystem::is_directory(path)) return open_folder(path);
-  if (path.extension() == ".gguf") return of(std::make_shared<const GgufFile>(path), path);
+  if (path.extension() == ".gguf") return open_gguf(path);
   throw Error(path.string() + " is no model", "give a .gguf file or a folder with config.json and safetensors");
 }
 

@@ -22,12 +22,9 @@
 
 namespace sedum {
 
-class GgufFile;
-
 class Checkpoint {
  public:
   static Checkpoint open(const std::filesystem::path& path);
-  static Checkpoint of(std::shared_ptr<const GgufFile> file, const std::filesystem::path& path);
   // A model without weights yet: sizes from a config.json (a folder with one, or the file itself), or from its text; the tokenizer from
   // `tokenizer`, which may be whatever holds one, else from the same folder. Error when the tokenizer has more tokens than the model.
   static Checkpoint untrained(const std::filesystem::path& config, const std::filesystem::path& tokenizer);
@@ -57,6 +54,7 @@ class Checkpoint {
   const TokenizerSpec& tokenizer_spec() const;
 
  private:
+  friend Checkpoint open_gguf(const std::filesystem::path& path);
   friend Checkpoint open_folder(const std::filesystem::path& path);
   void take_tokenizer(const std::filesystem::path& folder);
   ModelConfig config_;

@@ -94,7 +94,8 @@ ModelConfig read_config(const GgufFile& file) {
 
 }  // namespace
 
-Checkpoint Checkpoint::of(std::shared_ptr<const GgufFile> file, const std::filesystem::path& path) {
+Checkpoint open_gguf(const std::filesystem::path& path) {
+  auto file = std::make_shared<const GgufFile>(path);
   Checkpoint c;
   c.path_ = path, c.name_ = path.stem().string(), c.gguf_ = true;
   c.config_ = read_config(*file);
