@@ -1,11 +1,14 @@
 // A PEFT folder: two bytes with the length of adapter_config.json, that file, adapter_model.safetensors. Whatever they claim, the adapter is
 // laid over layers of two sizes, or an Error.
 
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <string>
-#include <string_view>
+
+#include <unistd.h>
 
 #include "base/error.h"
-#include "formats/safetensors.h"
 #include "model/adapters/several.h"
 
 namespace sedum {
@@ -34,15 +37,14 @@ class BareFactory : public LayerFactory {
   ops::Weight table(const std::string&, int64_t, int64_t) override { return {}; }
 };
 
-void load(std::string_view config, std::span<const std::byte> weights) {
+void load(const std::filesystem::path& folder) {
   Arena arena(Arena::Backing::kMemory, uint64_t{1} << 28);
-  StoredAdapter adapter;
-  adapter.config = parse_adapter_config(config, "adapter_config.json", &adapter.unknown_fields);
-  adapter.weights = adapter_weights(SafetensorsFile(weights, "adapter_model.safetensors"), arena);
+  std::vector<StoredAdapter> adapters;
+  adapters.push_back(read_adapter(folder, arena));
+  for (const std::string layer : {"model.layers.11.self_attn.k_proj", "lm_head"})
+    if (adapters[0].config.targets(layer)) adapters[0].config.rank_of(layer), adapters[0].config.factor(layer);
   BareFactory base;
   const AdapterRows rows;
-  std::vector<StoredAdapter> adapters;
-  adapters.push_back(std::move(adapter));
   SeveralFactory factory(base, std::move(adapters), rows);
   for (const char* layer : {"model.layers.0.self_attn.q_proj", "model.layers.0.mlp.down_proj"})
     factory.linear(layer, 32, 16, false);
@@ -53,11 +55,17 @@ void load(std::string_view config, std::span<const std::byte> weights) {
 }  // namespace sedum
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
+  namespace fs = std::filesystem;
   if (size < 2) return 0;
-  const size_t length = std::min<size_t>(bytes[0] | bytes[1] << 8, size - 2);
+  static const fs::path folder = fs::temp_directory_path() / ("fuzz-adapter-" + std::to_string(::getpid()));
+  fs::create_directories(folder);
+  const auto length = std::streamsize(std::min<size_t>(bytes[0] | bytes[1] << 8, size - 2));
+  const char* const text = reinterpret_cast<const char*>(bytes) + 2;
+  std::ofstream(folder / "adapter_config.json", std::ios::binary).write(text, length);
+  std::ofstream(folder / "adapter_model.safetensors", std::ios::binary)
+      .write(text + length, std::streamsize(size) - 2 - length);
   try {
-    sedum::load({reinterpret_cast<const char*>(bytes) + 2, length},
-                {reinterpret_cast<const std::byte*>(bytes) + 2 + length, size - 2 - length});
+    sedum::load(folder);
   } catch (const sedum::Error&) {
   }
   return 0;

@@ -4,12 +4,14 @@
 #include <cmath>
 #include <map>
 
+#include "base/error.h"
 #include "compute/kernels/quantised.h"
+#include "compute/kernels/quantised_packed.h"
 
 namespace sedum {
 namespace {
 
-constexpr int64_t kColumns = 16;  // of a panel
+constexpr int64_t kColumns = kPanelColumns;
 
 // f += value · w over the results of a panel.
 template <class T>
@@ -18,7 +20,8 @@ void add_row(float value, const float* w, int64_t count, T* y) {
 }
 
 // Values of W's column k in rows [first, first + count).
-void weights_of(const PackedMatrix& w, ConstMatrix stored, int64_t k, int64_t first, int64_t count, float* to) {
+void weights_of(const PackedInt8& w, int64_t k, int64_t first, int64_t count, float* to) {
+  const ConstMatrix& stored = w.stored;
   if (info(stored.dtype).quantised) return unpack_int8_column(w, first / kColumns, k, to);
   const size_t at = row_bytes(stored.dtype, k);  // plain values: whole bytes each
   for (int64_t i = 0; i < count; ++i)
@@ -49,8 +52,10 @@ std::vector<Outlier> take_outliers(ThreadPool& pool, ConstMatrix x, float thresh
   return all;
 }
 
-void add_outliers(ThreadPool& pool, std::span<const Outlier> outliers, const PackedMatrix& w, ConstMatrix stored,
-                  MutableMatrix y) {
+namespace {
+
+// y += outliers · Wᵀ.
+void add_outliers(ThreadPool& pool, std::span<const Outlier> outliers, const PackedInt8& w, MutableMatrix y) {
   if (outliers.empty()) return;
   std::map<int64_t, size_t> place;  // of a column of x among those that have outliers: few, and shared by many rows
   for (const Outlier& each : outliers) place.emplace(each.column, place.size());
@@ -58,7 +63,7 @@ void add_outliers(ThreadPool& pool, std::span<const Outlier> outliers, const Pac
     std::vector<float> weights(place.size() * size_t(kColumns));
     for (int64_t panel = begin; panel < end; ++panel) {
       const int64_t first = panel * kColumns, count = std::min(kColumns, w.rows() - first);
-      for (const auto& [k, at] : place) weights_of(w, stored, k, first, count, &weights[at * size_t(kColumns)]);
+      for (const auto& [k, at] : place) weights_of(w, k, first, count, &weights[at * size_t(kColumns)]);
       for (const Outlier& each : outliers) {
         const float* const values = &weights[place.find(each.column)->second * size_t(kColumns)];
         char* const to = static_cast<char*>(y.data) + size_t(each.row) * y.row_bytes;
@@ -71,8 +76,24 @@ void add_outliers(ThreadPool& pool, std::span<const Outlier> outliers, const Pac
   });
 }
 
-void product_packed_outliers(ThreadPool& pool, ConstMatrix x, float threshold, const PackedMatrix& w,
-                             ConstMatrix stored, MutableMatrix y, bool accumulate) {
+const PackedInt8& panels_of(const PackedMatrix& w) {
+  const auto* packed = dynamic_cast<const PackedInt8*>(&w);
+  if (!packed) throw ApiError("outliers", "the weights were not packed by pack_int8");
+  return *packed;
+}
+
+}  // namespace
+
+void keep_outliers(PackedMatrix& packed, ConstMatrix stored, float threshold) {
+  auto& w = const_cast<PackedInt8&>(panels_of(packed));
+  if (stored.rows != w.rows() || stored.cols != w.cols())
+    throw ApiError("keep_outliers", "the stored matrix is not the one that was packed");
+  w.outlier_threshold = threshold, w.stored = stored;
+}
+
+void product_packed_outliers(ThreadPool& pool, ConstMatrix x, const PackedMatrix& packed, MutableMatrix y,
+                             bool accumulate) {
+  const PackedInt8& w = panels_of(packed);
   std::vector<float> values, rest(size_t(x.rows * x.cols));
   if (x.dtype != DType::kF32) {
     values.resize(rest.size());
@@ -82,10 +103,11 @@ void product_packed_outliers(ThreadPool& pool, ConstMatrix x, float threshold, c
   }
   const size_t stride = size_t(x.cols) * sizeof(float);
   const std::vector<Outlier> outliers =
-      take_outliers(pool, x, threshold, {DType::kF32, rest.data(), x.rows, x.cols, stride});
+      take_outliers(pool, x, w.outlier_threshold, {DType::kF32, rest.data(), x.rows, x.cols, stride});
   if (!outliers.empty()) x = {DType::kF32, rest.data(), x.rows, x.cols, stride};
-  product_packed_int8(pool, x, w, y, accumulate);
-  add_outliers(pool, outliers, w, stored, y);
+  const PackedProduct product{packed, y, accumulate};
+  multiply_packed_int8(pool, x, {&product, 1});
+  add_outliers(pool, outliers, w, y);
 }
 
 }  // namespace sedum

@@ -1,7 +1,9 @@
 #pragma once
 // LLM.int8(): the few activations of great magnitude are multiplied in f32, the rest in int8.
 //
-//   product_packed_outliers(pool, x, 6.0f, *packed, stored, y);     // y (M,N) = x (M,K) · W (N,K)ᵀ
+//   auto packed = pack_int8(pool, stored);
+//   keep_outliers(*packed, stored, 6.0f);                 // from now on
+//   product_packed_int8(pool, x, *packed, y);             // y (M,N) = x (M,K) · W (N,K)ᵀ
 //
 // Dettmers, Lewis, Belkada, Zettlemoyer 2022, "LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale", section 3.2. One value of
 // sixty in a block of 32 leaves two steps for what lies around one; taken out, the others get all 127. The paper takes whole columns of x, those in
@@ -26,12 +28,12 @@ struct Outlier {
 // where they are. rest is written only where there is an outlier at all. x and rest: f32.
 std::vector<Outlier> take_outliers(ThreadPool& pool, ConstMatrix x, float threshold, MutableMatrix rest);
 
-// y += outliers · Wᵀ. `stored` is what w was packed from: values that were rounded for the panels are read there.
-void add_outliers(ThreadPool& pool, std::span<const Outlier> outliers, const PackedMatrix& w, ConstMatrix stored,
-                  MutableMatrix y);
+// Lets products with `packed`, of pack_int8, do so; threshold 0: no more. `stored` is what it was packed from and outlives it: values that
+// were rounded for the panels are read there.
+void keep_outliers(PackedMatrix& packed, ConstMatrix stored, float threshold);
 
-// x: f32 or bf16, y likewise; w from pack_int8.
-void product_packed_outliers(ThreadPool& pool, ConstMatrix x, float threshold, const PackedMatrix& w,
-                             ConstMatrix stored, MutableMatrix y, bool accumulate = false);
+// What product_packed_int8 then calls. x: f32 or bf16, y likewise.
+void product_packed_outliers(ThreadPool& pool, ConstMatrix x, const PackedMatrix& w, MutableMatrix y,
+                             bool accumulate = false);
 
 }  // namespace sedum

@@ -60,13 +60,15 @@ TEST(Outliers, EveryInstructionSetAndThreadCountGivesTheTwinsBits) {
     for (const Isa each : available_isas()) {
       const ScopedIsa forced(each);
       for (ThreadPool* pool : {&one, &three}) {
-        product_packed_outliers(*pool, in(x, m), kThreshold, *packed, w.matrix(), out(got, m, n));
+        keep_outliers(*packed, w.matrix(), kThreshold);
+        product_packed_int8(*pool, in(x, m), *packed, out(got, m, n));
         EXPECT_EQ(std::memcmp(got.data(), wanted.data(), got.size() * 4), 0) << name(dtype) << " " << name(each);
       }
     }
     // Without outliers it is the int8 product.
     ref::product_int8(in(x, m), w.matrix(), out(plain, m, n));
-    product_packed_outliers(three, in(x, m), 1e9f, *packed, w.matrix(), out(got, m, n));
+    keep_outliers(*packed, w.matrix(), 1e9f);
+    product_packed_int8(three, in(x, m), *packed, out(got, m, n));
     EXPECT_EQ(std::memcmp(got.data(), plain.data(), got.size() * 4), 0) << name(dtype);
   }
 }
@@ -78,10 +80,10 @@ TEST(Outliers, ARowsBitsDoNotDependOnItsBatch) {
   const auto packed = pack_int8(pool, w.matrix());
   const std::vector<float> x = activations(m, k);
   std::vector<float> many, row;
-  product_packed_outliers(pool, in(x, m), kThreshold, *packed, w.matrix(), out(many, m, n));
+  keep_outliers(*packed, w.matrix(), kThreshold);
+  product_packed_int8(pool, in(x, m), *packed, out(many, m, n));
   for (int64_t i = 0; i < m; ++i) {
-    product_packed_outliers(pool, {DType::kF32, &x[size_t(i * k)], 1, k, 0}, kThreshold, *packed, w.matrix(),
-                            out(row, 1, n));
+    product_packed_int8(pool, {DType::kF32, &x[size_t(i * k)], 1, k, 0}, *packed, out(row, 1, n));
     EXPECT_EQ(std::memcmp(row.data(), &many[size_t(i * n)], size_t(n) * 4), 0) << i;
   }
 }
@@ -94,8 +96,9 @@ TEST(Outliers, TheErrorIsThatOfWhatIsLeft) {
   const auto packed = pack_int8(pool, w.matrix());
   const std::vector<float> x = activations(m, k);
   std::vector<float> with, without, row(k);
-  product_packed_outliers(pool, in(x, m), kThreshold, *packed, w.matrix(), out(with, m, n));
   product_packed_int8(pool, in(x, m), *packed, out(without, m, n));
+  keep_outliers(*packed, w.matrix(), kThreshold);
+  product_packed_int8(pool, in(x, m), *packed, out(with, m, n));
   double squares_with = 0, squares_without = 0;
   for (int64_t j = 0; j < n; ++j) {
     decode(w.dtype, w.bytes.data() + size_t(j) * row_bytes(w.dtype, k), row.data(), k);
@@ -128,14 +131,14 @@ TEST(Outliers, BrainFloatsAccumulationAndWhatIsNotFinite) {
   std::vector<bf16> x16, y16(size_t(m * n), bf16(1.0f)), wanted16 = y16;
   for (const float v : x) x16.push_back(bf16(v));
   const ConstMatrix in16{DType::kBF16, x16.data(), m, k, size_t(k) * 2};
-  product_packed_outliers(pool, in16, kThreshold, *packed, w.matrix(), {DType::kBF16, y16.data(), m, n, size_t(n) * 2},
-                          true);
+  keep_outliers(*packed, w.matrix(), kThreshold);
+  product_packed_int8(pool, in16, *packed, {DType::kBF16, y16.data(), m, n, size_t(n) * 2}, true);
   ref::product_int8_outliers(in16, kThreshold, w.matrix(), {DType::kBF16, wanted16.data(), m, n, size_t(n) * 2}, true);
   EXPECT_EQ(std::memcmp(y16.data(), wanted16.data(), y16.size() * 2), 0);
 
   x[5] = std::numeric_limits<float>::infinity(), x[size_t(k + 3)] = std::numeric_limits<float>::quiet_NaN();
   std::vector<float> y;
-  product_packed_outliers(pool, in(x, m), kThreshold, *packed, w.matrix(), out(y, m, n));
+  product_packed_int8(pool, in(x, m), *packed, out(y, m, n));
   for (int64_t j = 0; j < n; ++j) {
     EXPECT_TRUE(std::isnan(y[size_t(j)]));
     EXPECT_TRUE(std::isnan(y[size_t(n + j)]));

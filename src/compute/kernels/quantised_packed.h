@@ -1,6 +1,8 @@
 #pragma once
 // Weights in the panels of quantised_panel.h: what pack_int8 makes.
 
+#include <span>
+
 #include "base/arena.h"
 #include "compute/kernels/products.h"
 #include "compute/kernels/quantised_panel.h"
@@ -22,11 +24,19 @@ class PackedInt8 final : public PackedMatrix {
   // A panel's weight when panels are shared out between threads: also with K = 0, when there is nothing to read, each is written.
   size_t split_bytes() const { return panel_bytes_ > 0 ? panel_bytes_ : 1; }
 
+  // outliers.h: above which activations are multiplied with the weights as they are stored; 0: none are.
+  float outlier_threshold = 0;
+  ConstMatrix stored = {};
+
  private:
   int format_;
   int64_t rows_, cols_;
   size_t panel_bytes_ = 0;
   Buffer panels_;
 };
+
+struct PackedProduct;
+// product_packed_int8 without a look at the threshold.
+void multiply_packed_int8(ThreadPool& pool, ConstMatrix x, std::span<const PackedProduct> products);
 
 }  // namespace sedum
