@@ -57,7 +57,7 @@ else echo "the real models cannot be had: their tests are skipped"; fi
 
 say "parsers under the sanitizers"
 cmake --preset sanitize -G Ninja -DSEDUM_TESTS=ON -DSEDUM_FUZZ=ON >/dev/null
-kernels='imatrix|quantised'  # these two bring every kernel into the build: fuzz/CMakeLists.txt
+kernels='adapter|gguf_model|imatrix|quantised'  # these bring every kernel into the build: fuzz/CMakeLists.txt
 fuzzers=$(cd fuzz && ls fuzz_*.cc | sed 's/\.cc$//' | grep -vE "$kernels")
 # shellcheck disable=SC2086
 cmake --build build/sanitize --target $fuzzers base_test dtype_test formats_test text_test data_test

@@ -61,11 +61,15 @@ void keep_scale(GroupQuantised& r, int64_t row, int64_t group, const Scale& s) {
 
 std::vector<float> GroupQuantised::values(ThreadPool& pool) const {
   std::vector<float> all(size_t(rows * cols));
+  values_to(pool, all.data());
+  return all;
+}
+
+void GroupQuantised::values_to(ThreadPool& pool, float* to) const {
   pool.parallel_for(rows, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r)
-      for (int64_t c = 0; c < cols; ++c) all[size_t(r * cols + c)] = value(r, c);
+      for (int64_t c = 0; c < cols; ++c) to[r * cols + c] = value(r, c);
   });
-  return all;
 }
 
 HessianFactor::HessianFactor(ThreadPool& pool, std::vector<float> h, int64_t cols, const GptqOptions& options)
@@ -99,7 +103,10 @@ HessianFactor::HessianFactor(ThreadPool& pool, std::vector<float> h, int64_t col
   }
   invert_lower(pool, upper_.data(), cols);
   // U[i][j] = N[K−1−i][K−1−j]: reversing both is reversing all that lies in a row after the other.
-  std::reverse(upper_.begin(), upper_.end());
+  const int64_t size = cols * cols;
+  pool.parallel_for(size / 2, [&](int64_t begin, int64_t end) {
+    std::swap_ranges(upper_.begin() + begin, upper_.begin() + end, upper_.rbegin() + begin);
+  });
 }
 
 GroupQuantised gptq(ThreadPool& pool, const std::vector<float>& w, int64_t rows, int64_t cols,

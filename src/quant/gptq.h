@@ -39,6 +39,7 @@ struct GroupQuantised {
     return scales[g] * float(int(q[size_t(row * cols + col)]) - int(zeros[g]));
   }
   std::vector<float> values(ThreadPool& pool) const;  // (rows, cols)
+  void values_to(ThreadPool& pool, float* to) const;  // the same into room for them
 };
 
 class HessianFactor {

@@ -2,7 +2,9 @@
 
 #include <chrono>
 #include <cmath>
+#include <future>
 #include <map>
+#include <memory>
 #include <optional>
 
 #include <fmt/format.h>
@@ -52,6 +54,30 @@ std::vector<float> layer_weights(const Checkpoint& checkpoint, const std::string
   return stored_values(checkpoint)(layer + ".weight");
 }
 
+// Writes a layer's file while the next layer is computed: packing and the disk's answer would leave all threads but one without work.
+class PartWriter {
+ public:
+  // Errors of the one before come here, or out of finish().
+  void write(const fs::path& file, const std::string& layer, std::shared_ptr<const GroupQuantised> values) {
+    finish();
+    last_ = std::async(std::launch::async, [=] { write_gptq_layer(file, layer, *values); });
+  }
+  void finish() {
+    if (last_.valid()) last_.get();
+  }
+
+ private:
+  std::future<void> last_;
+};
+
+// As reading the layer's file gives it: the same products of the same numbers.
+Tensor tensor_of(ThreadPool& pool, const GroupQuantised& q) {
+  auto buffer = std::make_shared<Buffer>(size_t(q.rows * q.cols) * sizeof(float));
+  float* const values = buffer->as<float>();
+  q.values_to(pool, values);
+  return Tensor::external(DType::kF32, {q.rows, q.cols}, values, std::move(buffer));
+}
+
 // The layers that share what a norm gives, and that norm: a scaling of its results can be folded into its weights.
 struct NormGroup {
   std::string norm;
@@ -96,6 +122,7 @@ struct Pass {
   std::optional<HessianFactor> last_factor;
 
   std::map<std::string, std::vector<float>> scales;  // AWQ: by the norm's name
+  PartWriter writer = {};
 
   std::vector<float> hessian_of(const Tensor& x) const {
     const int64_t k = x.size(-1);
@@ -153,13 +180,14 @@ struct Pass {
   Tensor quantised(const std::string& layer, const Tensor& x) {
     const fs::path file = parts.of(layer);
     const Shape shape = checkpoint.tensor(layer + ".weight").shape();
-    if (fs::exists(file)) {
-      ++report.resumed;
-    } else {
-      check_gptq_shape(layer, shape, options);
-      write_gptq_layer(file, layer, compute(layer, shape, x));
-    }
     ++report.layers, progress.advance(1);
+    if (!fs::exists(file)) {
+      check_gptq_shape(layer, shape, options);
+      const auto values = std::make_shared<const GroupQuantised>(compute(layer, shape, x));
+      writer.write(file, layer, values);
+      return tensor_of(runtime.pool, *values);
+    }
+    ++report.resumed;
     const SafetensorsFile stored(file);
     const Tensor w = read_quantised(
         stored, layer + ".weight",
@@ -228,7 +256,8 @@ GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const C
                          const GptqOptions& options, const fs::path& out) {
   const auto begin = std::chrono::steady_clock::now();
   const Parts parts(out, describe(checkpoint, rows, options));
-  Pass pass{runtime, checkpoint, options, parts, {}, Progress("layers", linear_layers(checkpoint).size()), {}, {}, {}};
+  Pass pass{runtime, checkpoint, options, parts, {}, Progress("layers", linear_layers(checkpoint).size()),
+            {},      {},         {},      {}};
   if (options.awq) check_awq(checkpoint.config());
   {
     CheckpointFactory base(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena);
@@ -238,6 +267,7 @@ GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const C
     Context ctx = runtime.context(Compute::kF32);
     ctx.tape = &tape;
     model->hidden_states(ctx, Batch::of_sequences(rows.windows));
+    pass.writer.finish();
   }
   write_gptq_folder(
       out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); },

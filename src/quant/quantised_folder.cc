@@ -57,10 +57,12 @@ std::vector<std::string> sorted_layers(const Checkpoint& checkpoint) {
 std::vector<int32_t> pack_down(const GroupQuantised& g) {  // (cols / each, rows)
   const int64_t each = 32 / g.bits;
   std::vector<int32_t> words(size_t(g.cols / each * g.rows));
-  for (int64_t k = 0; k < g.cols; ++k)
-    for (int64_t n = 0; n < g.rows; ++n) {
-      int32_t& word = words[size_t(k / each * g.rows + n)];
-      word = int32_t(uint32_t(word) | uint32_t(g.q[size_t(n * g.cols + k)]) << k % each * g.bits);
+  for (int64_t n = 0; n < g.rows; ++n)
+    for (int64_t w = 0; w < g.cols / each; ++w) {
+      const uint8_t* const q = &g.q[size_t(n * g.cols + w * each)];
+      uint32_t word = 0;
+      for (int64_t i = 0; i < each; ++i) word |= uint32_t{q[i]} << i * g.bits;
+      words[size_t(w * g.rows + n)] = int32_t(word);
     }
   return words;
 }

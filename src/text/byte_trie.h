@@ -30,6 +30,18 @@ class ByteTrie {
     }
   }
 
+  // Whether some entry begins with the whole of [p, end), which is not empty.
+  bool begins(const char* p, const char* end) const {
+    if (units_.empty()) return false;
+    size_t node = 0;
+    for (; p < end; p++) {
+      const size_t next = size_t(units_[node].base) + static_cast<unsigned char>(*p);
+      if (next >= units_.size() || units_[next].parent != int32_t(node)) return false;
+      node = next;
+    }
+    return true;
+  }
+
   // The longest entry that `p` begins with: its length (0: none) and value.
   std::pair<size_t, int32_t> longest(const char* p, const char* end) const {
     std::pair<size_t, int32_t> best{0, -1};

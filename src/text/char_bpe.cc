@@ -147,6 +147,14 @@ void CharBpe::encode(std::string_view word, WordCache& cache, std::vector<int32_
     // A run of unknown characters may go on in the next part.
     const bool after_unknown = options_.fuse_unknown && out.size() > begin && out.back() == options_.unknown;
     const size_t before = out.size();
+    const unicode::Decoded first = cutting_ ? unicode::decode(p, end) : unicode::Decoded{0, 0};
+    if (size_t(first.length) == length && first.code != unicode::kInvalid) {  // a character alone: an ideograph, mostly
+      const int32_t symbol = symbol_of(first.code);
+      if (symbol >= 0 && symbol < first_extra_ && symbol != options_.unknown) {
+        out.push_back(symbol);
+        continue;
+      }
+    }
     if (length > WordCache::kMaxBytes) {
       encode_part({p, length}, out);
     } else {

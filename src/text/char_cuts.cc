@@ -34,6 +34,7 @@ void CharCuts::add(std::string_view token) {
   for (p += before.length; p < end;) {
     const unicode::Decoded c = unicode::decode(p, end);
     insert(pair_of(before.code, c.code));
+    if (before.code < followed_.size()) followed_[before.code] = true;
     if (c.code == kSpaceMark && before.code != kSpaceMark) space_inside_ = true;
     before = c;
     p += c.length;
@@ -59,6 +60,7 @@ const char* CharCuts::next(const char* p, const char* end) const {
     const unicode::Decoded c = unicode::decode_multibyte(p, end);
     p += c.length;
     if (p == end) return end;
+    if (!followed(c.code)) return p;
     const unicode::Decoded after = unicode::decode(p, end);
     if (!together(c.code, after.code)) return p;
   }

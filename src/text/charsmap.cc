@@ -59,6 +59,13 @@ Charsmap::Charsmap(std::string_view bytes) {
   std::memcpy(units_.data(), bytes.data() + 4, size);
   replacements_ = bytes.substr(4 + size);
   replacements_.push_back('\0');
+  untouched_.resize(0x10000);
+  std::string text;
+  for (char32_t code = 0x80; code < untouched_.size(); code++) {
+    text.clear();
+    unicode::append(text, code);
+    untouched_[code] = !begins_rule(text.data(), text.data() + text.size());
+  }
   plain_.resize(128);
   for (int c = 0; c < 128; c++) {
     const char one = char(c);
@@ -68,6 +75,19 @@ Charsmap::Charsmap(std::string_view bytes) {
       plain_[size_t(c)] = find(two, two + 2, true).length == 0;
     }
   }
+}
+
+// Whether some rule is a part of [p, end) from its beginning, or goes on behind it.
+bool Charsmap::begins_rule(const char* p, const char* end) const {
+  size_t node = offset(units_[0]);
+  for (; p < end; p++) {
+    const auto byte = static_cast<unsigned char>(*p);
+    node ^= byte;
+    if (node >= units_.size() || label(units_[node]) != byte) return false;
+    if (has_leaf(units_[node])) return true;
+    node ^= offset(units_[node]);
+  }
+  return true;
 }
 
 Charsmap::Rule Charsmap::find(const char* p, const char* end, bool longest) const {

@@ -30,6 +30,9 @@ class Charsmap {
   // Whether an ASCII character followed by another stands for itself.
   bool plain(unsigned char ascii) const { return plain_.empty() || plain_[ascii]; }
 
+  // Whether no rule begins with a character of U+0080 to U+FFFF, so that it stands for itself whatever follows.
+  bool untouched(char32_t code) const { return empty() || (code < untouched_.size() && untouched_[code]); }
+
   // A grapheme of fewer than six bytes is replaced as a whole by the first rule that it begins with, others character by character.
   std::string normalize_graphemes(std::string_view text) const;
 
@@ -37,7 +40,9 @@ class Charsmap {
   Rule find(const char* p, const char* end, bool longest) const;
   std::vector<uint32_t> units_;
   std::string replacements_;
-  std::vector<bool> plain_;  // by ASCII character
+  bool begins_rule(const char* p, const char* end) const;
+  std::vector<bool> plain_;      // by ASCII character
+  std::vector<bool> untouched_;  // by code point
 };
 
 }  // namespace sedum

@@ -203,6 +203,12 @@ std::pair<std::string_view, size_t> SentencePieceNormalizer::prefix(const char* 
   return {{p, size_t(c.length)}, size_t(c.length)};
 }
 
+bool SentencePieceNormalizer::stands_for_itself(const char* p, const char* end) const {
+  const auto byte = static_cast<unsigned char>(*p);
+  return byte != ' ' && byte < 0x80 && !has_user_defined_ && charsmap_.plain(byte) &&
+         (p + 1 == end || static_cast<unsigned char>(p[1]) < 0x80);
+}
+
 std::string SentencePieceNormalizer::operator()(std::string_view text) const {
   const bool removing = options_.remove_extra_spaces;
   const std::string_view space = options_.escape_spaces ? kSpace : " ";
@@ -219,10 +225,17 @@ std::string SentencePieceNormalizer::operator()(std::string_view text) const {
   bool after_space = removing;
   while (p < end) {
     const auto byte = static_cast<unsigned char>(*p);
-    // ASCII before ASCII mostly stands for itself.
-    if (byte != ' ' && byte < 0x80 && !has_user_defined_ && charsmap_.plain(byte) &&
-        (p + 1 == end || static_cast<unsigned char>(p[1]) < 0x80)) {
-      out.push_back(*p++);
+    // ASCII before ASCII mostly stands for itself, and so do ideographs.
+    const char* q = p;
+    if (byte < 0x80) {
+      while (q < end && stands_for_itself(q, end)) q++;
+    } else if (!has_user_defined_) {
+      const unicode::Decoded c = unicode::decode_multibyte(p, end);
+      if (c.code != unicode::kInvalid && charsmap_.untouched(c.code)) q += c.length;
+    }
+    if (q > p) {
+      out.append(p, q);
+      p = q;
       after_space = false;
       continue;
     }

@@ -36,6 +36,7 @@ class SentencePieceNormalizer {
  private:
   // What stands for the beginning of [p, end), and how many bytes of it.
   std::pair<std::string_view, size_t> prefix(const char* p, const char* end) const;
+  bool stands_for_itself(const char* p, const char* end) const;
   SentencePieceOptions options_;
   Charsmap charsmap_;
   ByteTrie user_defined_;

@@ -25,10 +25,13 @@ TokenizerSpec parse_tokenizer_json(std::string_view json, std::string_view confi
 // The older pair of files. `pre_tokenizer` as in TokenizerSpec.
 TokenizerSpec read_vocab_and_merges(const std::filesystem::path& vocab_json, const std::filesystem::path& merges_txt,
                                     const std::string& pre_tokenizer = "gpt-2");
+TokenizerSpec parse_vocab_and_merges(std::string_view vocab_json, std::string_view merges_txt,
+                                     const std::string& pre_tokenizer, const std::string& name);
 
 // BERT's list of tokens, one a line; lower-casing where no token has a capital letter.
 TokenizerSpec read_vocab_txt(const std::filesystem::path& path);
-// The same from memory, "##" before what continues a word.
+TokenizerSpec parse_vocab_txt(std::string_view text, const std::string& name);
+// The same from a list, "##" before what continues a word.
 TokenizerSpec bert_tokenizer(std::vector<std::string> tokens, const std::string& name,
                              std::optional<bool> lowercase = {});
 

@@ -98,6 +98,12 @@ void Unigram::encode(std::string_view text, double& sum, UnigramCache& cache, st
     q = cuts_.next(p, end);
     const size_t length = size_t(q - p), before = out.size();
     const bool after_unknown = fuses && out.size() > begin && out.back() == options_.unknown;
+    // A character that begins no token, alone: there is nothing to choose.
+    if (fuses && length <= 4 && !trie_.begins(p, q) && size_t(unicode::decode(p, end).length) == length) {
+      sum = rounded(unknown_score_ + sum);
+      if (!after_unknown) out.push_back(options_.unknown);
+      continue;
+    }
     if (length > WordCache::kMaxBytes) {
       sum = viterbi({p, length}, sum, work);
       emit({p, length}, work, out);

@@ -37,10 +37,7 @@ class UnigramCache {
     float margin = 0;
     int32_t count = 0;
   };
-  Slot& slot(WordCache::Key k) {
-    const uint64_t mixed = (k.low ^ std::rotl(k.high, 23)) * 0x9E3779B97F4A7C15u;
-    return slots_[(mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9u >> (64 - kBits)];
-  }
+  Slot& slot(WordCache::Key k) { return slots_[WordCache::mixed(k) & ((size_t{1} << kBits) - 1)]; }
 
  private:
   static constexpr int kBits = 15;

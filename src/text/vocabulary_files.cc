@@ -1,6 +1,7 @@
 // The older files: vocab.json with merges.txt, and BERT's vocab.txt.
 
 #include <algorithm>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -13,25 +14,32 @@ namespace sedum {
 namespace {
 using Json = nlohmann::json;
 namespace fs = std::filesystem;
+
+// Without line breaks, be they \n or \r\n.
+std::vector<std::string> lines_of(std::string_view text) {
+  std::vector<std::string> lines;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find('\n'), text.size());
+    std::string_view line = text.substr(0, end);
+    text.remove_prefix(std::min(end + 1, text.size()));
+    if (line.ends_with('\r')) line.remove_suffix(1);
+    lines.emplace_back(line);
+  }
+  return lines;
+}
 }  // namespace
 
-TokenizerSpec read_vocab_and_merges(const fs::path& vocab_json, const fs::path& merges_txt,
-                                    const std::string& pre_tokenizer) {
-  const MappedFile vocab(vocab_json), merges(merges_txt);
+TokenizerSpec parse_vocab_and_merges(std::string_view vocab_json, std::string_view merges_txt,
+                                     const std::string& pre_tokenizer, const std::string& name) {
   Json list = Json::array();
-  std::string_view rest = merges.text();
-  for (bool first = true; !rest.empty(); first = false) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    if (!line.empty() && !(first && line.starts_with("#version"))) list.push_back(std::string(line));
-  }
+  bool first = true;
+  for (const std::string& line : lines_of(merges_txt))
+    if (!(std::exchange(first, false) && line.starts_with("#version")) && !line.empty()) list.push_back(line);
   Json json, tokens = Json::array();
   try {
-    json["model"] = {{"type", "BPE"}, {"vocab", Json::parse(vocab.text())}, {"merges", std::move(list)}};
+    json["model"] = {{"type", "BPE"}, {"vocab", Json::parse(vocab_json)}, {"merges", std::move(list)}};
   } catch (const nlohmann::json::exception& e) {
-    throw Error(vocab_json.string() + ": " + e.what(), "the file is damaged; fetch it again");
+    throw Error(name + ": " + e.what(), "the file is damaged; fetch it again");
   }
   const std::string end_of_text = "<|endoftext|>";
   const Json& ids = json["model"]["vocab"];
@@ -41,10 +49,17 @@ TokenizerSpec read_vocab_and_merges(const fs::path& vocab_json, const fs::path& 
   json["added_tokens"] = std::move(tokens);
   json["pre_tokenizer"] = {{"type", "ByteLevel"}, {"add_prefix_space", false}};
   Json config = {{"bos_token", end_of_text}, {"eos_token", end_of_text}};
-  TokenizerSpec spec = parse_tokenizer_json(json.dump(), config.dump(), vocab_json.string());
+  TokenizerSpec spec =
+      parse_tokenizer_json(json.dump(-1, ' ', false, Json::error_handler_t::replace), config.dump(), name);
   spec.pre_tokenizer = pre_tokenizer;
   apply_known_defaults(spec);
   return spec;
+}
+
+TokenizerSpec read_vocab_and_merges(const fs::path& vocab_json, const fs::path& merges_txt,
+                                    const std::string& pre_tokenizer) {
+  const MappedFile vocab(vocab_json), merges(merges_txt);
+  return parse_vocab_and_merges(vocab.text(), merges.text(), pre_tokenizer, vocab_json.string());
 }
 
 TokenizerSpec bert_tokenizer(std::vector<std::string> tokens, const std::string& name, std::optional<bool> lowercase) {
@@ -91,18 +106,10 @@ TokenizerSpec bert_tokenizer(std::vector<std::string> tokens, const std::string&
   return parse_tokenizer_json(json.dump(-1, ' ', false, Json::error_handler_t::replace), config.dump(), name);
 }
 
-TokenizerSpec read_vocab_txt(const fs::path& path) {
-  const MappedFile file(path);
-  std::vector<std::string> tokens;
-  std::string_view rest = file.text();
-  while (!rest.empty()) {
-    const size_t end = std::min(rest.find('\n'), rest.size());
-    std::string_view line = rest.substr(0, end);
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-    if (line.ends_with('\r')) line.remove_suffix(1);
-    tokens.emplace_back(line);
-  }
-  return bert_tokenizer(std::move(tokens), path.string());
+TokenizerSpec parse_vocab_txt(std::string_view text, const std::string& name) {
+  return bert_tokenizer(lines_of(text), name);
 }
+
+TokenizerSpec read_vocab_txt(const fs::path& path) { return parse_vocab_txt(MappedFile(path).text(), path.string()); }
 
 }  // namespace sedum

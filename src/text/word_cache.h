@@ -53,10 +53,13 @@ class WordCache {
   };
   static_assert(std::endian::native == std::endian::little && sizeof(Slot) == 32);
 
-  Slot& slot(Key k) {
-    const uint64_t mixed = (k.low ^ std::rotl(k.high, 23)) * 0x9E3779B97F4A7C15u;
-    return slots_[(mixed ^ mixed >> 29) * 0xBF58476D1CE4E5B9u >> (64 - kBits)];
+  // A hash whose lowest bits depend on all of the key.
+  static uint64_t mixed(Key k) {
+    const uint64_t once = (k.low ^ std::rotl(k.high, 23)) * 0x9E3779B97F4A7C15u;
+    const uint64_t twice = (once ^ once >> 29) * 0xBF58476D1CE4E5B9u;
+    return twice >> 32 | twice << 32;
   }
+  Slot& slot(Key k) { return slots_[mixed(k) & ((size_t{1} << kBits) - 1)]; }
 
  private:
   static constexpr int kBits = 15;  // 32,768 words, 1 MiB

@@ -213,7 +213,12 @@ QWEN_TAIL = r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 UPPER, LOWER, LEAD, APOSTROPHE = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]", r"[^\r\n\p{L}\p{N}]?", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
 HAN_UPPER, HAN_LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*" + QWEN_TAIL
 PUBLISHED = {
+    "gpt-2": [GPT2],
+    "smollm": [r"\p{N}", GPT2],
+    "qwen2": [QWEN2 % r"\p{N}"],
+    "llama-bpe": [QWEN2 % r"\p{N}{1,3}"],
     "gpt-4o": [f"{LEAD}{UPPER}*{LOWER}+{APOSTROPHE}|{LEAD}{UPPER}+{LOWER}*{APOSTROPHE}" + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + QWEN_TAIL],
     "tekken": [f"{LEAD}{UPPER}*{LOWER}+|{LEAD}{UPPER}+{LOWER}*" + r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + QWEN_TAIL],
     "kimi-k2": [r"[\p{Han}]+|" + f"{LEAD}{HAN_UPPER}*{HAN_LOWER}+{APOSTROPHE}|{LEAD}{HAN_UPPER}+{HAN_LOWER}*{APOSTROPHE}" + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*" + QWEN_TAIL],

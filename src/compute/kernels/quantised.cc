@@ -7,6 +7,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "compute/kernels/isa.h"
+#include "compute/kernels/outliers.h"
 #include "compute/kernels/quantised_packed.h"
 
 namespace sedum {
@@ -191,8 +192,22 @@ void check(ConstMatrix x, const PackedProduct& product, const PackedInt8* w) {
 int highest_product_tile() { return kernels().highest_tile; }
 
 void product_packed_int8(ThreadPool& pool, ConstMatrix x, std::span<const PackedProduct> given) {
+  const auto keeps = [](const PackedProduct& each) {
+    const auto* w = dynamic_cast<const PackedInt8*>(&each.w);
+    return w && w->outlier_threshold > 0;
+  };
+  if (std::none_of(given.begin(), given.end(), keeps)) return multiply_packed_int8(pool, x, given);
+  for (const PackedProduct& each : given) {
+    if (keeps(each))
+      product_packed_outliers(pool, x, each.w, each.y, each.accumulate);
+    else
+      multiply_packed_int8(pool, x, {&each, 1});
+  }
+}
+
+void multiply_packed_int8(ThreadPool& pool, ConstMatrix x, std::span<const PackedProduct> given) {
   constexpr size_t kAtOnce = 8;  // a layer has at most three beside each other
-  for (; given.size() > kAtOnce; given = given.subspan(kAtOnce)) product_packed_int8(pool, x, given.first(kAtOnce));
+  for (; given.size() > kAtOnce; given = given.subspan(kAtOnce)) multiply_packed_int8(pool, x, given.first(kAtOnce));
   Product products[kAtOnce];
   size_t bytes = 0;
   for (size_t i = 0; i < given.size(); ++i) {

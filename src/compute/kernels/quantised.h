@@ -71,5 +71,7 @@ int highest_product_tile();  // rows, on the instruction set in force
 
 // A row of W as decode() gives it, read from the panels: an embedding table tied to the output layer needs no second copy.
 void unpack_int8_row(const PackedMatrix& w, int64_t row, float* to);
+// Sixteen values of W's column k: of rows 16 · panel and up; zeros behind the last row.
+void unpack_int8_column(const PackedMatrix& w, int64_t panel, int64_t k, float* to);
 
 }  // namespace sedum

@@ -116,24 +116,26 @@ int stored_value(const uint8_t* record, int j, int c) {  // k j of the record
 }
 
 template <class B>
-void unpack_row(const uint8_t* record, int c, int64_t k, float* to) {
+float value_at(const uint8_t* record, int j, int c) {
   using P = Panel<B>;
   const auto half = [&](int at) { return f16_to_f32(uint16_t(record[at + 2 * c] | record[at + 2 * c + 1] << 8)); };
-  for (int64_t at = 0; at < k; record += P::kBytes) {
-    for (int j = 0; j < P::kRecord && at < k; ++j, ++at) {
-      const int b = j / B::kSub;
-      const float scale = !P::kKQuant                ? half(32 * b)
-                          : B::kType == DType::kQ6_K ? half(0) * float(int8_t(record[64 + 16 * b + c]))
-                                                     : half(0) * float(record[64 + 16 * b + c]);
-      const float value = scale * float(stored_value<B>(record, j, c) - B::kZero);
-      if constexpr (!B::kHasMinimum)
-        to[at] = value;
-      else if constexpr (P::kKQuant)
-        to[at] = value + half(32) * float(record[P::kMinima + 16 * b + c]);
-      else
-        to[at] = value + half(P::kMinima + 32 * b);
-    }
-  }
+  const int b = j / B::kSub;
+  const float scale = !P::kKQuant                ? half(32 * b)
+                      : B::kType == DType::kQ6_K ? half(0) * float(int8_t(record[64 + 16 * b + c]))
+                                                 : half(0) * float(record[64 + 16 * b + c]);
+  const float value = scale * float(stored_value<B>(record, j, c) - B::kZero);
+  if constexpr (!B::kHasMinimum)
+    return value;
+  else if constexpr (P::kKQuant)
+    return value + half(32) * float(record[P::kMinima + 16 * b + c]);
+  else
+    return value + half(P::kMinima + 32 * b);
+}
+
+template <class B>
+void unpack_row(const uint8_t* record, int c, int64_t k, float* to) {
+  for (int64_t at = 0; at < k; record += Panel<B>::kBytes)
+    for (int j = 0; j < Panel<B>::kRecord && at < k; ++j, ++at) to[at] = value_at<B>(record, j, c);
 }
 
 // What a format is packed as: plain values are rounded to Q8_0; of those that have no panels of their own some are held exactly by
@@ -293,6 +295,17 @@ void unpack_int8_row(const PackedMatrix& w, int64_t row, float* to) {
   if (row < 0 || row >= packed->rows()) throw ApiError("unpack_int8_row", "there is no row " + std::to_string(row));
   with_block_type(packed->dtype(), [&]<class B>(B*) {
     unpack_row<B>(packed->panel(row / kPanelColumns), int(row % kPanelColumns), packed->cols(), to);
+  });
+}
+
+void unpack_int8_column(const PackedMatrix& w, int64_t panel, int64_t k, float* to) {
+  const auto* packed = dynamic_cast<const PackedInt8*>(&w);
+  if (!packed) throw ApiError("unpack_int8_column", "the weights were not packed by pack_int8");
+  if (panel < 0 || panel >= packed->panels() || k < 0 || k >= packed->cols())
+    throw ApiError("unpack_int8_column", "there is no column " + std::to_string(k));
+  with_block_type(packed->dtype(), [&]<class B>(B*) {
+    const uint8_t* const record = packed->panel(panel) + k / Panel<B>::kRecord * Panel<B>::kBytes;
+    for (int c = 0; c < kPanelColumns; ++c) to[c] = value_at<B>(record, int(k % Panel<B>::kRecord), c);
   });
 }
 

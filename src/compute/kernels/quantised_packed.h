@@ -1,6 +1,8 @@
 #pragma once
 // Weights in the panels of quantised_panel.h: what pack_int8 makes.
 
+#include <span>
+
 #include "base/arena.h"
 #include "compute/kernels/quantised.h"
 #include "compute/kernels/quantised_panel.h"
@@ -25,6 +27,10 @@ class PackedInt8 final : public PackedMatrix {
   size_t split_bytes() const { return panel_bytes_ > 0 ? panel_bytes_ : 1; }
   ProductCut cut = {};
 
+  // outliers.h: above which activations are multiplied with the weights as they are stored; 0: none are.
+  float outlier_threshold = 0;
+  ConstMatrix stored = {};
+
  private:
   int format_;
   int64_t rows_, cols_;
@@ -33,5 +39,9 @@ class PackedInt8 final : public PackedMatrix {
   uint8_t* base_ = nullptr;  // in panels_, or the owner's
   std::shared_ptr<const void> owner_;
 };
+
+struct PackedProduct;
+// product_packed_int8 without a look at the threshold.
+void multiply_packed_int8(ThreadPool& pool, ConstMatrix x, std::span<const PackedProduct> products);
 
 }  // namespace sedum

@@ -5,8 +5,10 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "compute/kernels/outliers.h"
 #include "compute/kernels/quantised.h"
 #include "compute/ops/check.h"
+#include "model/checkpoint/quantised.h"
 
 namespace sedum {
 
@@ -28,9 +30,13 @@ Tensor decoded(const Tensor& stored, ThreadPool& pool, Arena& arena) {
 
 namespace {
 
-void pack_weight(ops::Weight& w, Pack pack, ThreadPool& pool, const Arena& arena) {
+void pack_weight(ops::Weight& w, Pack pack, ThreadPool& pool, const Arena& arena, float outliers = 0) {
   const ConstMatrix stored = ops::matrix(w.stored.value());
-  if (pack != Pack::kNone && !w.packed) w.packed = pack_int8(pool, stored, arena.backed());
+  if (pack != Pack::kNone && !w.packed) {
+    std::unique_ptr<PackedMatrix> packed = pack_int8(pool, stored, arena.backed());
+    if (packed && outliers > 0) keep_outliers(*packed, stored, outliers);
+    w.packed = std::move(packed);
+  }
   if (pack == Pack::kBoth && w.packed) w.packed_transposed = pack_int8_transposed(pool, stored, arena.backed());
 }
 
@@ -59,10 +65,14 @@ Variable CheckpointFactory::variable(const Tensor& stored, const std::string& na
 ops::Weight CheckpointFactory::weight(const std::string& name, const Shape& shape) {
   ops::Weight w{variable(checked(name, shape), name, true)};
   if (use_ == Use::kFrozen) {
-    PackedStore* const store = pack_ != Pack::kNone && arena_.backed() ? store_ : nullptr;
+    // A folder in LLM.int8's form is run as that: but for tables and heads, which stay as they were. Its outliers are no part of the cache on disk.
+    const bool layer = name.find("embed") == name.npos && !name.starts_with("lm_head");
+    const bool asks = pack_ != Pack::kNone && layer && !checkpoint_.is_gguf();
+    const float outliers = asks ? read_quantisation(checkpoint_.path()).int8_outliers : 0;
+    PackedStore* const store = pack_ != Pack::kNone && arena_.backed() && outliers == 0 ? store_ : nullptr;
     if (store) w.packed = store->find(name, w.stored.value());
     const bool kept = w.packed != nullptr;
-    pack_weight(w, pack_, pool_, arena_);
+    pack_weight(w, pack_, pool_, arena_, outliers);
     if (store && w.packed && !kept) store->add(name, w.stored.value(), w.packed);
   }
   for (const auto& packed : {w.packed, w.packed_transposed}) packed_bytes_ += packed ? packed->bytes() : 0;

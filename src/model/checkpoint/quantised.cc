@@ -14,6 +14,7 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "compute/dtype/blocks.h"
 #include "compute/dtype/nf4.h"
 
@@ -271,6 +272,9 @@ QuantisedFormat read_quantisation(const nlohmann::json& config, const std::strin
     const auto method = found->at("quant_method").get<std::string>();
     if (method == "bitsandbytes") {
       f.method = QuantisedFormat::Method::kBitsandbytes;
+      if (found->value("load_in_8bit", false)) f.int8_outliers = found->value("llm_int8_threshold", 6.0f);
+      if (!(f.int8_outliers >= 0))
+        throw Error(where + ": llm_int8_threshold is below 0", "6 is usual; 0 switches it off");
       return f;
     }
     if (method == "gptq")
@@ -292,6 +296,12 @@ QuantisedFormat read_quantisation(const nlohmann::json& config, const std::strin
     throw Error(where + ": quantization_config lacks quant_method, bits or group_size", "fetch config.json again");
   }
   return f;
+}
+
+QuantisedFormat read_quantisation(const std::filesystem::path& folder) {
+  const std::filesystem::path config = folder / "config.json";
+  if (!std::filesystem::exists(config)) return {};
+  return read_quantisation(nlohmann::json::parse(read_file(config), nullptr, false), config.string());
 }
 
 bool has_quantised(const TensorSource& source, const std::string& name) {

@@ -9,6 +9,7 @@
 // are multiples of 32 columns in order become Q4_0, and 8 bits with zero points 128 Q8_0, with the same values; all else is decoded to
 // f32. GPTQ: AutoGPTQ's layout, zero points stored less one ("gptq") or as they are ("gptq_v2"). AWQ: AutoAWQ's "gemm".
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
@@ -24,10 +25,13 @@ struct QuantisedFormat {
   int bits = 4;
   int64_t group_size = 128;  // −1: one group for all columns
   bool zeros_less_one = true;
+  float int8_outliers = 0;  // bitsandbytes int8: llm_int8_threshold (kernels/outliers.h)
 };
 
 // Error for a method that is not known.
 QuantisedFormat read_quantisation(const nlohmann::json& config, const std::string& where);
+// The same of a folder that may have no config.json.
+QuantisedFormat read_quantisation(const std::filesystem::path& folder);
 // Whether `name` (that of the matrix, ".weight" at its end) is there in parts.
 bool has_quantised(const TensorSource& source, const std::string& name);
 Tensor read_quantised(const TensorSource& source, const std::string& name, const QuantisedFormat& format);

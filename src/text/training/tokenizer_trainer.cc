@@ -38,31 +38,34 @@ LineCutter cutter_of(const std::string& pre_tokenizer) {
         "gpt-2, qwen2, llama-bpe and gpt-4o are common ones");
   }
   if (const NextWord next = find_pre_tokenizer(pre_tokenizer))
-    return [next](std::string_view line, const std::function<void(std::string_view)>& word) {
+    return [next](std::string_view line, WordTable& words) {
       const char *p = line.data(), *end = p + line.size();
-      for (const char* q; p < end; p = q) q = next(p, end), word({p, size_t(q - p)});
+      for (const char* q; p < end; p = q) {
+        q = next(p, end);
+        words.add({p, size_t(q - p)}, size_t(end - p), 1);
+      }
     };
   auto splitter = std::make_shared<const PatternSplitter>(pre_tokenizer_patterns(pre_tokenizer));
-  return [splitter](std::string_view line, const std::function<void(std::string_view)>& word) {
-    for (const std::string_view piece : splitter->split(line)) word(piece);
+  return [splitter](std::string_view line, WordTable& words) {
+    for (const std::string_view piece : splitter->split(line)) words.add(piece, piece.size(), 1);
   };
 }
 
 LineCutter bert_cutter(bool lowercase) {
   BertNormalization normalization;
   normalization.lowercase = normalization.strip_accents = lowercase;
-  return [normalization](std::string_view line, const std::function<void(std::string_view)>& word) {
+  return [normalization](std::string_view line, WordTable& words) {
     const std::string normal = normalization(unicode::replace_invalid(line));
     const char *p = normal.data(), *end = p + normal.size(), *begin = p;
     const auto flush = [&](const char* to) {
-      if (to > begin) word({begin, size_t(to - begin)});
+      if (to > begin) words.add({begin, size_t(to - begin)}, size_t(end - begin), 1);
     };
     while (p < end) {
       const unicode::Decoded c = unicode::decode(p, end);
       const bool space = unicode::is_space(c.code);
       if (space || is_bert_punctuation(c.code)) {
         flush(p);
-        if (!space) word({p, size_t(c.length)});
+        if (!space) words.add({p, size_t(c.length)}, size_t(end - p), 1);
         begin = p + c.length;
       }
       p += c.length;
@@ -84,12 +87,12 @@ LineCutter unigram_cutter() {
   const Json parts = Json::parse(kUnigramParts);
   const auto normalizer = std::make_shared<const Normalizer>(parts["normalizer"], "unigram");
   const auto steps = std::make_shared<const PreTokenizerSteps>(parts["pre_tokenizer"], "unigram");
-  return [=](std::string_view line, const std::function<void(std::string_view)>& word) {
+  return [=](std::string_view line, WordTable& words) {
     while (line.ends_with('\n') || line.ends_with('\r')) line.remove_suffix(1);
     const std::string normal = (*normalizer)(unicode::replace_invalid(line));
     PreTokenizerSteps::Work work;
     steps->split(normal, true, work);
-    for (const std::string_view piece : work.pieces) word(piece);
+    for (const std::string_view piece : work.pieces) words.add(piece, piece.size(), 1);
   };
 }
 

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <mutex>
 #include <optional>
-#include <unordered_map>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -14,12 +14,6 @@ namespace sedum {
 namespace {
 
 constexpr size_t kBlock = 4 << 20;
-
-struct Hash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
-};
-using Map = std::unordered_map<std::string, uint64_t, Hash, std::equal_to<>>;
 
 // The block that begins at the first line behind `from`, and ends with the line that crosses `from + kBlock`.
 std::string_view block_of(std::string_view text, size_t from) {
@@ -32,19 +26,41 @@ std::string_view block_of(std::string_view text, size_t from) {
   return begin < end ? text.substr(begin, end - begin) : std::string_view();
 }
 
-void count_block(std::string_view block, const LineCutter& cut, Map& counts) {
-  const std::function<void(std::string_view)> word = [&counts](std::string_view w) {
-    const auto found = counts.find(w);
-    if (found != counts.end())
-      found->second++;
-    else
-      counts.emplace(w, 1);
-  };
+void count_block(std::string_view block, const LineCutter& cut, WordTable& counts) {
   while (!block.empty()) {
     const size_t end = std::min(block.find('\n'), block.size() - 1) + 1;
-    cut(block.substr(0, end), word);
+    cut(block.substr(0, end), counts);
     block.remove_prefix(end);
   }
+}
+
+// The first eight bytes, so that numbers compare as the words do.
+uint64_t prefix_of(std::string_view word) {
+  uint64_t prefix = 0;
+  std::memcpy(&prefix, word.data(), std::min<size_t>(word.size(), 8));
+  return __builtin_bswap64(prefix);
+}
+
+// In the order of their bytes.
+WordCounts sorted(const WordTable& table) {
+  struct Entry {
+    uint64_t prefix;
+    uint32_t number;
+  };
+  WordCounts words;
+  std::vector<Entry> order;
+  words.reserve(table.size()), order.reserve(table.size());
+  table.for_each([&](std::string_view word, uint64_t count) {
+    order.push_back({prefix_of(word), uint32_t(words.size())});
+    words.emplace_back(word, count);
+  });
+  std::sort(order.begin(), order.end(), [&](const Entry& a, const Entry& b) {
+    return a.prefix != b.prefix ? a.prefix < b.prefix : words[a.number].first < words[b.number].first;
+  });
+  WordCounts out;
+  out.reserve(words.size());
+  for (const Entry& each : order) out.push_back(std::move(words[each.number]));
+  return out;
 }
 
 }  // namespace
@@ -57,7 +73,7 @@ WordCounts count_words(std::span<const std::filesystem::path> files, ThreadPool&
     for (size_t at = 0; at < mapped.back().text().size(); at += kBlock)
       blocks.push_back(block_of(mapped.back().text(), at));
   }
-  std::vector<Map> counts(size_t(pool.size()));
+  std::vector<WordTable> counts(size_t(pool.size()));
   std::atomic<size_t> next = 0;
   std::mutex mutex;
   std::optional<Error> failure;  // work in the pool must not throw
@@ -74,17 +90,10 @@ WordCounts count_words(std::span<const std::filesystem::path> files, ThreadPool&
   });
   if (failure) throw *failure;
   for (size_t t = 1; t < counts.size(); t++) {
-    for (const auto& [word, count] : counts[t]) counts[0][word] += count;
-    Map().swap(counts[t]);
+    counts[0].add(counts[t]);
+    counts[t] = {};
   }
-  WordCounts out;
-  out.reserve(counts[0].size());
-  while (!counts[0].empty()) {
-    auto node = counts[0].extract(counts[0].begin());
-    out.emplace_back(std::move(node.key()), node.mapped());
-  }
-  std::sort(out.begin(), out.end());
-  return out;
+  return sorted(counts[0]);
 }
 
 }  // namespace sedum

@@ -1,7 +1,7 @@
 #pragma once
 // How often each word stands in files: the first step of training a tokenizer.
 //
-//   WordCounts counts = count_words(files, pool, [](std::string_view line, const auto& word) { …; word(view); });
+//   WordCounts counts = count_words(files, pool, [](std::string_view line, WordTable& words) { …; words.add(word, readable, 1); });
 //
 // Files are mapped and read in blocks, one after the other for each thread; memory holds the distinct words. A line is cut with the line
 // break that ends it. The order of the result is that of the words' bytes, whatever the number of threads.
@@ -16,12 +16,13 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "text/training/word_table.h"
 
 namespace sedum {
 
 using WordCounts = std::vector<std::pair<std::string, uint64_t>>;
-// Calls its second argument for every word of a line; called from several threads.
-using LineCutter = std::function<void(std::string_view line, const std::function<void(std::string_view)>& word)>;
+// Adds every word of a line to the table; called from several threads, each with a table of its own.
+using LineCutter = std::function<void(std::string_view line, WordTable& words)>;
 
 WordCounts count_words(std::span<const std::filesystem::path> files, ThreadPool& pool, const LineCutter& cut);
 

@@ -87,4 +87,29 @@ void product_int8(ConstMatrix x, ConstMatrix w, MutableMatrix y, bool accumulate
   }
 }
 
+void product_int8_outliers(ConstMatrix x, float threshold, ConstMatrix w, MutableMatrix y, bool accumulate) {
+  const int64_t k = x.cols;
+  std::vector<float> values(static_cast<size_t>(k)), rest(static_cast<size_t>(k)), weights(static_cast<size_t>(k));
+  for (int64_t m = 0; m < x.rows; ++m) {
+    decode(x.dtype, row_of(x, m), values.data(), k);
+    const auto is_outlier = [&](int64_t i) {
+      return std::isfinite(values[size_t(i)]) && std::abs(values[size_t(i)]) > threshold;
+    };
+    for (int64_t i = 0; i < k; ++i) rest[size_t(i)] = is_outlier(i) ? 0 : values[size_t(i)];
+    const MutableMatrix row{y.dtype, static_cast<std::byte*>(y.data) + size_t(m) * y.row_bytes, 1, y.cols, y.row_bytes};
+    product_int8({DType::kF32, rest.data(), 1, k, 0}, w, row, accumulate);
+    for (int64_t n = 0; n < w.rows; ++n) {
+      decode(w.dtype, row_of(w, n), weights.data(), k);
+      float f = 0;
+      decode(y.dtype, static_cast<std::byte*>(row.data) + row_bytes(y.dtype, n), &f, 1);
+      for (int64_t i = 0; i < k; ++i) {
+        if (!is_outlier(i)) continue;
+        f = std::fma(values[size_t(i)], weights[size_t(i)], f);
+        store(row, 0, n, f, false);
+        decode(y.dtype, static_cast<std::byte*>(row.data) + row_bytes(y.dtype, n), &f, 1);  // as rounded
+      }
+    }
+  }
+}
+
 }  // namespace sedum::ref
