@@ -75,9 +75,11 @@ int main(int argc, char** argv) {
   const LoraConfig qv{.r = lesson.broken("r_twice") ? 16 : 8, .lora_alpha = 16, .target_modules = {"q_proj", "v_proj"}};
   const double parameters = lesson.value("lora_parameters", shape(qv, false, 0, base_f16, ignored), "q、v，r = 8");
   lesson.equal("q、v，r = 8 的参数", parameters, 4194304);
-  lesson.value("all_linear_parameters", shape({.r = 16, .lora_alpha = 32, .target_modules = {"all-linear"}}, true, 512, base_nf4, peak),
+  lesson.value("all_linear_parameters",
+               shape({.r = 16, .lora_alpha = 32, .target_modules = {"all-linear"}}, true, 512, base_nf4, peak),
                "七个矩阵都加，r = 16");
-  lesson.value("base_f16_gib", base_f16 / gib, "底座，FP16"), lesson.value("base_nf4_gib", base_nf4 / gib, "底座，NF4；嵌入和输出层仍是 FP16");
+  lesson.value("base_f16_gib", base_f16 / gib, "底座，FP16"),
+      lesson.value("base_nf4_gib", base_nf4 / gib, "底座，NF4；嵌入和输出层仍是 FP16");
   lesson.value("peak_gib", peak / gib, "NF4 底座、r = 16、1 × 512，重算激活：底座、适配器、动量、梯度、激活");
   lesson.at_most("QLoRA 的整个 7B 训练，1 × 512，不到 7 GiB", peak / gib, 7);
   // 权重 6,738,415,616 个，每个 2 字节；归一化的 65 个向量是 f32，各多 2 字节。
@@ -100,13 +102,15 @@ int main(int argc, char** argv) {
     Tape tape;
     const int steps = lesson.quick() ? 12 : 30;
     for (int64_t step = 0; step < steps; ++step) {
-      losses.push_back(train_on(ctx, tape, *model, batch, double(batch.label_tokens), false)), at.push_back(double(step));
+      losses.push_back(train_on(ctx, tape, *model, batch, double(batch.label_tokens), false)),
+          at.push_back(double(step));
       optimizer->step(ctx, 2e-3f, clip_scale(optimizer->gradient_norm(ctx), 1), step);
     }
     for (const Variable& p : lora.parameters())
       if (p.name().find(".lora_B") != std::string::npos)
         for (int64_t i = 0; i < p.value().count(); ++i) moved += p.value().data<float>()[i] != 0;
-    lesson.value("first_loss", losses.front(), "开始（一句随机的记号）"), lesson.value("last_loss", losses.back(), "训练之后");
+    lesson.value("first_loss", losses.front(), "开始（一句随机的记号）"),
+        lesson.value("last_loss", losses.back(), "训练之后");
     lesson.at_most("这一层学得动：最后的损失 ÷ 开始的", losses.back() / losses.front(), 0.95);
     lesson.at_least("B 离开了 0", moved, 1);
   }
@@ -132,14 +136,26 @@ int main(int argc, char** argv) {
   };
   const std::vector<Ailment> ailments = {
       {"没有毛病", [] {}, true},
-      {"auto_map 指着检查点里的程序", [&] { config([](auto& c) { c["auto_map"] = {{"AutoModelForCausalLM", "modeling_llama.LlamaForCausalLM"}}; }), plant_code(); }, true},
-      {"只有程序认得的 model_type", [&] { config([](auto& c) { c["model_type"] = "my_llama", c["architectures"] = {"MyLlama"}; }), plant_code(); }},
-      {"只有 pickle 的权重", [&] { fs::remove(folder / "m/model.safetensors"), write_file(folder / "m/pytorch_model.bin", pickle); }},
+      {"auto_map 指着检查点里的程序",
+       [&] {
+         config([](auto& c) {
+           c["auto_map"] = {{"AutoModelForCausalLM", "modeling_llama.LlamaForCausalLM"}};
+         }),
+             plant_code();
+       },
+       true},
+      {"只有程序认得的 model_type",
+       [&] { config([](auto& c) { c["model_type"] = "my_llama", c["architectures"] = {"MyLlama"}; }), plant_code(); }},
+      {"只有 pickle 的权重",
+       [&] { fs::remove(folder / "m/model.safetensors"), write_file(folder / "m/pytorch_model.bin", pickle); }},
       {"没有 config.json", [&] { fs::remove(folder / "m/config.json"); }},
-      {"下载断了：权重短了一截", [&] { fs::resize_file(folder / "m/model.safetensors", fs::file_size(folder / "m/model.safetensors") / 2); }},
+      {"下载断了：权重短了一截",
+       [&] { fs::resize_file(folder / "m/model.safetensors", fs::file_size(folder / "m/model.safetensors") / 2); }},
       {"权重与 config 的尺寸不合", [&] { config([](auto& c) { c["intermediate_size"] = 96; }); }},
       {"少了一层", [&] { config([](auto& c) { c["num_hidden_layers"] = 9; }); }},
-      {"位置编码的写法不认得", [&] { config([](auto& c) { c["rope_scaling"] = {{"rope_type", "brand_new"}, {"factor", 4.0}}; }); }}};
+      {"位置编码的写法不认得", [&] {
+         config([](auto& c) { c["rope_scaling"] = {{"rope_type", "brand_new"}, {"factor", 4.0}}; });
+       }}};
   report::Table table({"毛病", "结果", "说什么，怎么改"});
   double wrong = 0, silent = 0, refused = 0;
   for (const Ailment& a : ailments) {
@@ -168,7 +184,9 @@ int main(int argc, char** argv) {
   fs::remove_all(folder);
 
   report::Plot bars("Llama-2-7B：内存", "", "GiB"), curve("真的一层：只有 A、B 在动", "步数", "损失");
-  bars.categories({"FP16 底座", "NF4 底座", "QLoRA 峰值"}).bars("", {base_f16 / gib, base_nf4 / gib, peak / gib}).horizontal(7, "7 GiB");
+  bars.categories({"FP16 底座", "NF4 底座", "QLoRA 峰值"})
+      .bars("", {base_f16 / gib, base_nf4 / gib, peak / gib})
+      .horizontal(7, "7 GiB");
   curve.line("", at, losses);
   lesson.picture("llama2", report::Figure("", 2).add(bars.sized({400, 310})).add(curve.sized({400, 310})));
   return lesson.finish();

@@ -27,8 +27,7 @@ double kappa(const Scores& a, const Scores& b, F weight) {
   double seen = 0, chance = 0;
   for (size_t n = 0; n < a.size(); ++n) ++of_a[size_t(a[n])], ++of_b[size_t(b[n])], seen += weight(a[n], b[n]);
   for (int i = 1; i <= kPoints; ++i)
-    for (int j = 1; j <= kPoints; ++j)
-      chance += of_a[size_t(i)] * of_b[size_t(j)] / double(a.size()) * weight(i, j);
+    for (int j = 1; j <= kPoints; ++j) chance += of_a[size_t(i)] * of_b[size_t(j)] / double(a.size()) * weight(i, j);
   return 1 - seen / chance;
 }
 double squares(int i, int j) { return double((i - j) * (i - j)) / ((kPoints - 1) * (kPoints - 1)); }
@@ -92,25 +91,27 @@ int main(int argc, char** argv) {
         const bool tuned = tuned_left[q] == (side == 0);
         const double good = 3 + noise(q * 8) + (tuned ? planted[c] : 0);
         for (int rater = 0; rater < 2; ++rater)
-          by[rater].push_back(int(std::clamp(
-              std::round(good - rater + (side == 0 ? bias : 0) + shaking * noise(q * 8 + 1 + uint64_t(side * 2 + rater))), 1.0, 5.0)));
+          by[rater].push_back(int(std::clamp(std::round(good - rater + (side == 0 ? bias : 0) +
+                                                        shaking * noise(q * 8 + 1 + uint64_t(side * 2 + rater))),
+                                             1.0, 5.0)));
       }
     // 揭盲：每题微调后减微调前，两个人平均。
     double sum = 0, sum2 = 0;
     for (size_t q = 0; q < questions; ++q) {
       const bool left = tuned_left[lesson.broken("key") ? (q + 1) % questions : q];
-      const double left_less_right =
-          (by[0][2 * q] + by[1][2 * q] - by[0][2 * q + 1] - by[1][2 * q + 1]) / 2.0;
+      const double left_less_right = (by[0][2 * q] + by[1][2 * q] - by[0][2 * q + 1] - by[1][2 * q + 1]) / 2.0;
       const double d = left ? left_less_right : -left_less_right;
       sum += d, sum2 += d * d;
     }
     const double n = double(questions), mean = sum / n, error = std::sqrt((sum2 / n - mean * mean) / n);
     const double weighted = agreement(by[0], by[1]), plain = kappa(by[0], by[1], equal_or_not);
-    lesson.value(fmt::format("difference_{}", keys[c]), mean, "微调后 − 微调前"), lesson.value(fmt::format("error_{}", keys[c]), error);
+    lesson.value(fmt::format("difference_{}", keys[c]), mean, "微调后 − 微调前"),
+        lesson.value(fmt::format("error_{}", keys[c]), error);
     lesson.value(fmt::format("kappa_{}", keys[c]), weighted, "两人的加权 κ");
     lesson.value(fmt::format("kappa_plain_{}", keys[c]), plain);
     // 五个标准误，再加分数只有 1 到 5：顶到头的分吃掉差的一部分，最多三成（高于 4.5 或低于 1.5 的不到三成）。
-    lesson.between(fmt::format("{}：盲评量回种下的差，左边的偏心抵消了", names[c]), mean, 0.7 * planted[c] - 5 * error, planted[c] + 5 * error);
+    lesson.between(fmt::format("{}：盲评量回种下的差，左边的偏心抵消了", names[c]), mean, 0.7 * planted[c] - 5 * error,
+                   planted[c] + 5 * error);
     lesson.claim(fmt::format("{}：只差严一分的两个人，加权 κ 比不加权的高", names[c]), weighted > plain);
     table.row({names[c], fmt::format("{:.1f}", planted[c]), fmt::format("{:.2f}", mean), fmt::format("{:.2f}", error),
                fmt::format("{:.2f}", weighted), fmt::format("{:.2f}", plain)});
@@ -118,18 +119,21 @@ int main(int argc, char** argv) {
     std::vector<std::vector<double>> counts(kPoints, std::vector<double>(kPoints));
     for (size_t i = 0; i < by[0].size(); ++i) ++counts[size_t(by[0][i] - 1)][size_t(by[1][i] - 1)];
     maps.emplace_back(fmt::format("{}：两个人的分数，κ = {:.2f}", names[c], weighted), counts);
-    maps.back().rows({"1", "2", "3", "4", "5"}, "第一个人").columns({"1", "2", "3", "4", "5"}, "第二个人").cell({44, 34});
+    maps.back()
+        .rows({"1", "2", "3", "4", "5"}, "第一个人")
+        .columns({"1", "2", "3", "4", "5"}, "第二个人")
+        .cell({44, 34});
   }
   lesson.table(table);
   double lefts = 0;
   for (const bool left : tuned_left) lefts += left;
   lesson.value("left_percent", 100 * lefts / double(questions), "微调后的放在左边的");
   // 二项分布，五个标准差。
-  lesson.between("左右各一半", lefts / double(questions), 0.5 - 2.5 / std::sqrt(double(questions)), 0.5 + 2.5 / std::sqrt(double(questions)));
+  lesson.between("左右各一半", lefts / double(questions), 0.5 - 2.5 / std::sqrt(double(questions)),
+                 0.5 + 2.5 / std::sqrt(double(questions)));
   report::Plot bars("微调后 − 微调前（竖线：两个标准误）", "", "分");
   bars.categories({"流畅度", "相关性"}).bars("量到的", means).bars("种下的", {planted[0], planted[1]});
-  for (size_t c = 0; c < 2; ++c)
-    bars.line("", {double(c) - 0.2, double(c) - 0.2}, {low[c], high[c]});
+  for (size_t c = 0; c < 2; ++c) bars.line("", {double(c) - 0.2, double(c) - 0.2}, {low[c], high[c]});
   lesson.picture("ratings", report::Figure("", 3).add(maps[0]).add(maps[1]).add(bars.sized({340, 290})));
   return lesson.finish();
 }

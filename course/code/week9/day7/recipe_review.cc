@@ -21,7 +21,8 @@ std::vector<data::Sample> rows(int count, uint64_t seed, bool noisy) {
   std::vector<data::Sample> all;
   for (int r = 0; r < count; ++r) {
     const uint64_t at = uint64_t(r) * 64;
-    const int a = int(random.below(29, at)), d = 1 + int(random.below(4, at + 1)), length = 4 + int(random.below(16, at + 2));
+    const int a = int(random.below(29, at)), d = 1 + int(random.below(4, at + 1)),
+              length = 4 + int(random.below(16, at + 2));
     data::Sample s;
     s.ids.push_back(29 + d);
     for (int i = 0; i < length; ++i) s.ids.push_back((a + d * i) % 29);
@@ -63,10 +64,13 @@ int main(int argc, char** argv) {
     const auto optimizer = make_optimizer(ctx, factory.parameters(), {});
     const bool falls = cosine && !lesson.broken("no_cosine");
     const Schedule schedule{.type = falls ? Scheduler::kCosine : Scheduler::kConstantWithWarmup,
-                            .learning_rate = 1e-2, .warmup = 10, .total = steps};
+                            .learning_rate = 1e-2,
+                            .warmup = 10,
+                            .total = steps};
     const int micro = accumulate ? 4 : 1;
     const data::Loader loader(rows(512, seed, true), {.batch_size = lesson.broken("more_tokens") ? 16 : 16 / micro,
-                                                      .seed = seed, .gradient_accumulation_steps = micro});
+                                                      .seed = seed,
+                                                      .gradient_accumulation_steps = micro});
     const double before = double(runtime.arena.live_bytes());
     Tape tape;
     Outcome o;
@@ -74,7 +78,8 @@ int main(int argc, char** argv) {
       double loss = 0;
       for (int m = 0; m < micro; ++m) {
         const data::StepBatch part = loader.batch(step, m);
-        const double divisor = lesson.broken("mean_of_means") ? double(part.label_tokens * micro) : double(loader.label_tokens(step));
+        const double divisor =
+            lesson.broken("mean_of_means") ? double(part.label_tokens * micro) : double(loader.label_tokens(step));
         loss += train_on(ctx, tape, *model, part, divisor, false), o.tokens += int64_t(part.ids.size());
         for (const int32_t id : part.ids) o.data = (o.data ^ uint64_t(id)) * 1099511628211u;
       }
@@ -107,7 +112,8 @@ int main(int argc, char** argv) {
     table.row({mark(1), mark(2), mark(4), fmt::format("{:.0f}", peaks[size_t(arm)]), text});
     std::vector<double> sorted = losses[size_t(arm)];
     std::ranges::sort(sorted);
-    lesson.value(fmt::format("loss_{}{}{}", arm & 1, arm >> 1 & 1, arm >> 2 & 1), sorted[sorted.size() / 2], "累积、bf16、余弦");
+    lesson.value(fmt::format("loss_{}{}{}", arm & 1, arm >> 1 & 1, arm >> 2 & 1), sorted[sorted.size() / 2],
+                 "累积、bf16、余弦");
   }
   lesson.table(table);
   lesson.value("arms", double(losses.size())), lesson.value("tokens", double(plain[0].tokens));
@@ -119,8 +125,8 @@ int main(int argc, char** argv) {
   lesson.at_most("累积换来的是内存", peak_share, 0.75);
 
   lesson.section("主效应和交互（每个种子先配对相减）");
-  const char *names[] = {"累积", "bf16", "余弦", "累积 × bf16", "累积 × 余弦", "bf16 × 余弦"};
-  const char *keys[] = {"accumulation", "bf16", "cosine", "accumulation_bf16", "accumulation_cosine", "bf16_cosine"};
+  const char* names[] = {"累积", "bf16", "余弦", "累积 × bf16", "累积 × 余弦", "bf16 × 余弦"};
+  const char* keys[] = {"accumulation", "bf16", "cosine", "accumulation_bf16", "accumulation_cosine", "bf16_cosine"};
   const int bits[] = {1, 2, 4, 1 | 2, 1 | 4, 2 | 4};
   report::Values means, spread;
   report::Table effects({"", "效应（平均）", "种子之间"});
@@ -130,13 +136,15 @@ int main(int argc, char** argv) {
     for (size_t s = 0; s < size_t(seeds); ++s) {
       double sum = 0;
       for (int arm = 0; arm < 8; ++arm)  // 两样的积：符号相乘
-        sum += (__builtin_popcount(unsigned(arm & bits[e])) % 2 == __builtin_popcount(unsigned(bits[e])) % 2 ? 1 : -1) * losses[size_t(arm)][s] / 4;
+        sum += (__builtin_popcount(unsigned(arm & bits[e])) % 2 == __builtin_popcount(unsigned(bits[e])) % 2 ? 1 : -1) *
+               losses[size_t(arm)][s] / 4;
       each.push_back(sum);
     }
     double mean = 0, most = 0;
     for (const double x : each) mean += x / seeds;
     for (const double x : each) most = std::max(most, std::abs(x - mean));
-    means.push_back(lesson.value(fmt::format("effect_{}", keys[e]), mean)), spread.push_back(lesson.value(fmt::format("spread_{}", keys[e]), most));
+    means.push_back(lesson.value(fmt::format("effect_{}", keys[e]), mean)),
+        spread.push_back(lesson.value(fmt::format("spread_{}", keys[e]), most));
     effects.row({names[e], fmt::format("{:+.4f}", mean), fmt::format("± {:.4f}", most)});
     if (e < 3 && std::abs(mean) > std::abs(largest)) largest = mean;
     if (e == 2) cosine_moves = *std::ranges::max_element(each, {}, [](double x) { return std::abs(x); });
@@ -145,7 +153,10 @@ int main(int argc, char** argv) {
   lesson.value("largest_effect", largest, "三个主效应里最大的");
   lesson.claim("余弦真的用上了：换了调度，结果不同", cosine_moves != 0);
   report::Plot plot("效应：没见过的行的损失变了多少（负：变好）", "", "损失");
-  plot.categories({"累积", "bf16", "余弦", "累积×bf16", "累积×余弦", "bf16×余弦"}).bars("效应", means).bars("种子之间", spread).sized({620, 320});
+  plot.categories({"累积", "bf16", "余弦", "累积×bf16", "累积×余弦", "bf16×余弦"})
+      .bars("效应", means)
+      .bars("种子之间", spread)
+      .sized({620, 320});
   lesson.picture("effects", plot);
   return lesson.finish();
 }
