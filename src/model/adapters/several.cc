@@ -53,6 +53,10 @@ std::unique_ptr<Linear> SeveralFactory::linear(const std::string& name, int64_t 
   for (size_t i = 0; i < adapters_.size(); ++i) {
     StoredAdapter& adapter = adapters_[i];
     if (!adapter.config.targets(name)) continue;
+    if (adapter.config.changes_base())
+      throw Error("an adapter that began with init_lora_weights: " + adapter.config.init_lora_weights +
+                      " changes the base that others share",
+                  "give it with --adapter alone");
     const auto take = [&](char which, const Shape& shape) {
       const auto found = adapter.weights.find(peft_name(name, which));
       if (found == adapter.weights.end())
