@@ -56,6 +56,7 @@ TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Aren
                    .seq2seq = nullptr,
                    .parameters = {},
                    .lora = {},
+                   .first_weights = {},
                    .packed_bytes = 0};
   const ModelConfig sizes = model_config(config, t.checkpoint);
   const auto build_all = [&](auto& factory) {  // every weight a parameter
@@ -80,11 +81,17 @@ TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Aren
   CheckpointFactory stored(t.checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena,
                            config.compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
   Nf4Factory nf4(stored, runtime.pool, arena);
-  LayerFactory& base = config.finetuning_type == "qlora" ? static_cast<LayerFactory&>(nf4) : stored;
+  const std::string init = config.adapter_name_or_path.empty()
+                               ? config.lora.init_lora_weights
+                               : read_adapter_config(config.adapter_name_or_path).init_lora_weights;
+  const bool quantise =
+      config.finetuning_type == "qlora" && init != "loftq";  // which quantises by itself what it finds
+  LayerFactory& base = quantise ? static_cast<LayerFactory&>(nf4) : stored;
   const auto build_adapted = [&](LoraFactory& factory) {
     build(t, config, sizes, factory);
     factory.check_complete();
     t.parameters = factory.parameters(), t.lora = factory.config(), t.packed_bytes = stored.packed_bytes();
+    t.first_weights = factory.first_weights();
   };
   if (config.adapter_name_or_path.empty()) {
     LoraFactory factory(base, config.lora, runtime.pool, arena, config.seed);
@@ -122,6 +129,8 @@ void write_result(const TrainableModel& trained, const std::filesystem::path& ou
     LoraConfig lora = *trained.lora;
     std::vector<Variable> parameters = trained.parameters;
     store_tied_head(trained, lora, parameters);
+    Arena converted;
+    on_the_original_base(lora, parameters, trained.first_weights, converted);
     return write_adapter(output_dir / "adapter", lora, parameters);
   }
   write_folder(output_dir / "model", trained.checkpoint, trained.parameters);

@@ -24,8 +24,8 @@ class Supervised : public Objective {
     Context recording = training_context(ctx, tape, batch);
     const Variable hidden = model_.hidden_states(recording, to_batch(batch, config_));
     const Variable loss = ops::cross_entropy_head(recording, hidden, model_.head(), targets_of(batch),
-                                                  float(1 / divisor_), nullptr, config_.label_smoothing_factor);
-    const double value = value_of(ctx, loss);
+                                                  float(scale_ / divisor_), nullptr, config_.label_smoothing_factor);
+    const double value = value_of(ctx, loss) / scale_;
     tape.backward(recording, loss);
     return value;
   }
@@ -68,9 +68,9 @@ class Distillation : public Supervised {
     double kl = 0, cross_entropy = 0;
     const Variable loss = ops::distillation_head(
         recording, hidden, model_.head(), {theirs, teacher_.model->head()}, targets_of(batch),
-        {.alpha = config_.alpha, .temperature = config_.temperature}, float(1 / divisor_), &kl, &cross_entropy);
+        {.alpha = config_.alpha, .temperature = config_.temperature}, float(scale_ / divisor_), &kl, &cross_entropy);
     kl_ += kl, cross_entropy_ += cross_entropy;
-    const double value = value_of(ctx, loss);
+    const double value = value_of(ctx, loss) / scale_;
     tape.backward(recording, loss);
     return value;
   }
