@@ -108,8 +108,8 @@ Variable LoraFactory::parameter(const std::string& name, const Shape& shape, con
 Variable LoraFactory::matrix(const std::string& name, const Shape& shape, const std::vector<float>& start) {
   const Variable v = parameter(name, shape, [&](Tensor& t) { std::memcpy(t.raw(), start.data(), t.bytes()); });
   if (!stored_ && config_.changes_base() && config_.init_lora_weights != "loftq") {
-    const Tensor first = Tensor::empty(arena_, DType::kF32, shape);
-    if (arena_.backed()) std::memcpy(const_cast<void*>(first.raw()), v.value().raw(), first.bytes());
+    Tensor first = Tensor::empty(arena_, DType::kF32, shape);
+    if (arena_.backed()) std::memcpy(first.raw(), v.value().raw(), first.bytes());
     first_weights_[name] = first;
   }
   return v;
