@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Training steps: Sedum against PyTorch eager (full) and PEFT (LoRA, r = 16), on SmolLM2-135M's shape with random weights, in turn.
+"""Training steps: Sedum against PyTorch (full) and PEFT (LoRA, r = 16), eager and compiled, on SmolLM2-135M's shape with random weights, in turn.
 
     bench/training.py --peers FOLDER --out bench/results/training.md
 
 4 × 256 and 1 × 1024 tokens. Sedum's fp32 meets fp32; its bf16 (f32 masters) meets autocast, which also keeps f32 masters, and
-PyTorch in pure bf16, which does not and is its fastest. Peak memory is of the whole process.
+PyTorch in pure bf16, which does not and is its fastest; each by torch.compile too ("compiled"), and of each the best row is the peer at its
+best. Peak memory is of the whole process.
 """
 
 import argparse
@@ -14,10 +15,10 @@ from measure import Run, Table
 
 # mode, Sedum's options, what it is called, the peers it meets
 PAIRS = [
-    ("full", ["--dtype", "fp32"], "fp32", ["fp32"]),
-    ("full", ["--dtype", "bf16"], "bf16", ["autocast", "bf16-pure"]),
-    ("lora", ["--dtype", "fp32", "--weights", "f32"], "fp32", ["fp32"]),
-    ("lora", ["--dtype", "bf16"], "bf16", ["autocast", "bf16", "bf16-pure"]),
+    ("full", ["--dtype", "fp32"], "fp32", ["fp32", "fp32 compiled"]),
+    ("full", ["--dtype", "bf16"], "bf16", ["autocast", "autocast compiled", "bf16-pure", "bf16-pure compiled"]),
+    ("lora", ["--dtype", "fp32", "--weights", "f32"], "fp32", ["fp32", "fp32 compiled"]),
+    ("lora", ["--dtype", "bf16"], "bf16", ["autocast", "bf16", "bf16-pure", "autocast compiled", "bf16-pure compiled"]),
     ("lora", ["--dtype", "bf16", "--weights", "q4_0"], "bf16, base in q4_0", []),
 ]
 CALLED = {
@@ -34,7 +35,7 @@ CALLED = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=2, help="timed in each round, after one to warm up; default: 2")
-    args = measure.parse(parser, minutes=40, rounds=3)
+    args = measure.parse(parser, minutes=60, rounds=3)
     session = measure.Session("Training", args)
     shape, sizes, steps = ("story-15m", [(1, 32)], 1) if args.quick else ("smollm2-135m", [(4, 256), (1, 1024)], args.steps)
 
@@ -45,11 +46,13 @@ def main():
             ours = Run(f"sedum {mode} {called} {batch}x{seq}", [args.sedum, "bench", "train", "--json", "--mode", mode] + options + size)
             runs.append(ours)
             title = f"{'Full' if mode == 'full' else 'LoRA'}, {batch} × {seq} tokens"
-            for dtype in peers:
+            for peer in peers:
+                dtype, _, compiled = peer.partition(" ")
                 script = str(measure.SCRIPTS / "torch_training.py")
-                theirs = Run(f"torch {mode} {dtype} {batch}x{seq}", [args.python, script, "--mode", mode, "--dtype", dtype] + size)
+                command = [args.python, script, "--mode", mode, "--dtype", dtype] + size + ["--compile"] * bool(compiled)
+                theirs = Run(f"torch {mode} {peer} {batch}x{seq}", command)
                 runs.append(theirs)
-                rows.append((title, ours, called, theirs, CALLED[mode, dtype]))
+                rows.append((title, ours, called, theirs, CALLED[mode, dtype] + (", compiled" if compiled else "")))
             if not peers:
                 rows.append((title, ours, called, None, None))
     done = session.interleave(runs)

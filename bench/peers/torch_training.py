@@ -4,7 +4,8 @@
 
 A step is forward, backward, clipping, AdamW (fused), as a Trainer's; random ids, all of them labels, eager mode, and the attention that
 transformers chooses. full: fp32; autocast (f32 weights, bf16 products); bf16-pure (everything in bf16). lora, r = 16 on every linear
-layer but the head: fp32; autocast; bf16 (base in bf16, adapters in f32: PEFT's default); bf16-pure (adapters in bf16 too).
+layer but the head: fp32; autocast; bf16 (base in bf16, adapters in f32: PEFT's default); bf16-pure (adapters in bf16 too). --compile: the model by
+torch.compile, with two steps to warm up, whose compilation is not timed.
 """
 
 import argparse
@@ -47,7 +48,8 @@ def main():
     parser.add_argument("--dtype", choices=["fp32", "autocast", "bf16", "bf16-pure"], default="fp32")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--seq", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=3, help="after one to warm up")
+    parser.add_argument("--steps", type=int, default=3, help="after those to warm up")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--threads", type=int, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -59,8 +61,10 @@ def main():
     multiplied = sum(p.numel() for name, p in model.named_parameters() if "lora_" not in name)
     optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
     ids = torch.randint(0, config.vocab_size, (args.batch, args.seq))
-    times = []
-    for _ in range(args.steps + 1):
+    if args.compile:
+        model = torch.compile(model, dynamic=False)
+    times, warm = [], 2 if args.compile else 1
+    for _ in range(args.steps + warm):
         start = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=args.dtype == "autocast"):
             loss = model(input_ids=ids, labels=ids).loss
@@ -69,7 +73,7 @@ def main():
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         times.append(time.perf_counter() - start)
-    step_s, tokens = statistics.median(times[1:]), args.batch * args.seq
+    step_s, tokens = statistics.median(times[warm:]), args.batch * args.seq
     gflops = (6 if args.mode == "full" else 4) * multiplied * tokens / step_s / 1e9
     print(json.dumps({"step_s": step_s, "tok_s": tokens / step_s, "gflops": gflops, "loss": float(loss.detach())}))
 

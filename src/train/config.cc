@@ -56,7 +56,7 @@ class Reader {
       throw Error(where_ + ": not a mapping of keys to values", "write lines such as `learning_rate: 2e-4`");
     for (const auto& entry : node) {
       const std::string key = prefix + entry.first.as<std::string>();
-      if ((key == "data" || key == "lr_scheduler_kwargs") && entry.second.IsMap())
+      if ((key == "data" || key == "lr_scheduler_kwargs" || key == "loftq_config") && entry.second.IsMap())
         read(entry.second, key + ".");
       else
         set(key, entry.second,

@@ -75,7 +75,10 @@ struct TrainConfig {
   LoraConfig lora;  // r, lora_alpha, target_modules …
 
   Compute compute = Compute::kBF16;
-  bool pure_bf16 = false;  // parameters and states in bf16, rounded stochastically: no f32 masters
+  int initial_scale_power = 16;      // of f16: the loss scale begins at two to this power,
+  int64_t loss_scale_window = 1000;  // is doubled after so many steps without overflow,
+  double min_loss_scale = 1;         // and never halved below this
+  bool pure_bf16 = false;            // parameters and states in bf16, rounded stochastically: no f32 masters
   bool gradient_checkpointing = true;
   uint64_t seed = 42;
   int threads = 0;

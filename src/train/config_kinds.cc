@@ -89,6 +89,7 @@ std::map<std::string, Key> adapter_keys(TrainConfig& c) {
       {"use_dora", plain(c.lora.use_dora)},
       {"bias", plain(c.lora.bias)},
       {"init_lora_weights", initialisation(c.lora.init_lora_weights)},
+      {"loftq_config.loftq_iter", plain(c.lora.loftq_iter)},
       {"rank_pattern", by_name(c.lora.rank_pattern)},
       {"alpha_pattern", by_name(c.lora.alpha_pattern)},
   };
@@ -164,6 +165,16 @@ void check_kind_keys(const TrainConfig& c, const std::string& where) {
           "adapter_name_or_path needs finetuning_type: lora", "merge the adapter first: `sedum merge`");
   if (c.finetuning_type != "full") c.lora.validate(where);
   require(c.lora.lora_alpha > 0, "lora_alpha must be above 0");
+  const std::string& init = c.lora.init_lora_weights;
+  require(init != "loftq" || c.finetuning_type != "lora", "init_lora_weights: loftq makes a base in NF4",
+          "set finetuning_type: qlora");
+  require(!c.lora.changes_base() || init == "loftq" || c.finetuning_type != "qlora",
+          "init_lora_weights: " + init + " takes its start out of a base that is not quantised",
+          "use init_lora_weights: loftq, or finetuning_type: lora");
+  require(!c.lora.changes_base() || c.compute != Compute::kInt8,
+          "init_lora_weights: " + init + " changes the base that compute: int8 has packed", "use compute: bf16");
+  require(!c.lora.changes_base() || !c.prefers() || init == "loftq" || c.adapter_name_or_path.empty(),
+          "init_lora_weights: " + init + " begins a new adapter", "remove adapter_name_or_path");
   require(c.finetuning_type != "qlora" || c.compute != Compute::kInt8,
           "compute: int8 multiplies a base as it is stored, qlora has it in NF4",
           "use compute: bf16, or finetuning_type: lora");

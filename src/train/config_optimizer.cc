@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "compute/kernels/product_terms.h"
 #include "train/config_key.h"
 
 namespace sedum {
@@ -127,8 +128,13 @@ void check_stability(const TrainConfig& c, const Requirements& require) {
 std::map<std::string, Key> optimizer_keys(TrainConfig& c) {
   std::map<std::string, Key> keys = {
       {"optim", choice<OptimizerKind>(c.optim, "optim", kOptimizers)},
-      {"compute", choice<Compute>(c.compute, "compute",
-                                  {{"bf16", Compute::kBF16}, {"f32", Compute::kF32}, {"int8", Compute::kInt8}})},
+      {"compute",
+       choice<Compute>(
+           c.compute, "compute",
+           {{"bf16", Compute::kBF16}, {"f32", Compute::kF32}, {"f16", kF16Products}, {"int8", Compute::kInt8}})},
+      {"initial_scale_power", plain(c.initial_scale_power)},
+      {"loss_scale_window", plain(c.loss_scale_window)},
+      {"min_loss_scale", plain(c.min_loss_scale)},
       {"pure_bf16", plain(c.pure_bf16)},
       {"momentum", optional(c.momentum)},
       {"nesterov", optional(c.nesterov)},
@@ -162,6 +168,12 @@ void check_optimizer_keys(const TrainConfig& c, const std::string& where) {
           "nesterov needs a momentum", "set momentum: 0.9");
   require(!c.pure_bf16 || (c.compute == Compute::kBF16 && c.finetuning_type == "full"),
           "pure_bf16 needs compute: bf16 and finetuning_type: full", "an adapter's parameters are f32 and few");
+  require(c.initial_scale_power >= 0 && c.initial_scale_power <= 32, "initial_scale_power must be between 0 and 32");
+  require(c.loss_scale_window >= 1, "loss_scale_window must be above 0");
+  require(c.min_loss_scale > 0 && c.min_loss_scale <= std::ldexp(1, c.initial_scale_power),
+          "min_loss_scale must be above 0 and no more than 2^initial_scale_power");
+  require(c.compute != kF16Products || !c.debug_nan, "f16 meets infinities on its way to a good loss scale",
+          "look for them with compute: bf16 or f32");
   require(c.ns_steps >= 1 && c.ns_steps < 100, "ns_steps must be between 1 and 99");
 }
 

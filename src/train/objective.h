@@ -24,6 +24,8 @@ class Objective {
   virtual ~Objective() = default;
   // What has to be known before the first step. `resumed`: what an earlier start of the run wrote may be read.
   virtual void prepare(Context& /*ctx*/, const std::filesystem::path& /*run*/, bool /*resumed*/) {}
+  // From now on gradients are `scale` times what they are, so that few of them vanish in f16; losses are what they are. A power of two.
+  void scale_gradients(double scale) { scale_ = scale; }
   // Divisors, and what is estimated over the whole update.
   virtual void begin_step(Context& ctx, int64_t step) = 0;
   // Forward and backward of one micro-batch of the step: its share of the loss.
@@ -32,6 +34,9 @@ class Objective {
   virtual Metrics metrics() { return {}; }
   // The loss over the evaluation rows, and figures beside it.
   virtual double evaluate(Context& ctx, Metrics* figures) = 0;
+
+ protected:
+  double scale_ = 1;
 };
 
 // For the planner `arena` is one without memory: what the objective itself holds is counted there. All references must outlive the result.

@@ -54,4 +54,19 @@ void BestMetric::from_json(const nlohmann::json& json) {
   json.at("without_progress").get_to(without_progress);
 }
 
+bool LossScale::update(bool finite, int64_t window, double least) {
+  if (!finite) {
+    value = std::max(value / 2, least), good = 0, ++skipped;
+    return false;
+  }
+  if (++good == window) value *= 2, good = 0;
+  return true;
+}
+
+nlohmann::json LossScale::to_json() const { return {{"value", value}, {"good", good}, {"skipped", skipped}}; }
+
+void LossScale::from_json(const nlohmann::json& json) {
+  json.at("value").get_to(value), json.at("good").get_to(good), json.at("skipped").get_to(skipped);
+}
+
 }  // namespace sedum

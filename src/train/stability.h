@@ -1,5 +1,5 @@
 #pragma once
-// What a run remembers about itself to stay on its way: outliers, the best evaluation. All of it is part of a
+// What a run remembers about itself to stay on its way: outliers, the best evaluation, the loss scale. All of it is part of a
 // checkpoint, so that a resumed run decides alike.
 
 #include <cstdint>
@@ -34,6 +34,18 @@ struct BestMetric {
   int without_progress = 0;    // evaluations since one that was better by more than the threshold
   // Whether this is the best so far.
   bool update(int64_t step, double metric, bool greater_is_better, double threshold);
+  nlohmann::json to_json() const;
+  void from_json(const nlohmann::json& json);
+};
+
+// What the loss is multiplied with in f16, as torch.amp.GradScaler has it: halved when a gradient was beyond f16 (that step is left out),
+// doubled after `window` good steps in a row. Micikevicius et al.: "Mixed Precision Training", 2018.
+struct LossScale {
+  double value = 65536;
+  int64_t good = 0;     // steps since the last change
+  int64_t skipped = 0;  // steps left out so far: updates that were not made
+  // Whether the update may be made. A scale at `least` is not halved.
+  bool update(bool finite, int64_t window, double least);
   nlohmann::json to_json() const;
   void from_json(const nlohmann::json& json);
 };

@@ -36,5 +36,20 @@ TEST(BestMetric, AsEarlyStoppingCallbackCounts) {
   EXPECT_FALSE(accuracy.update(3, 0.4, true, 0));
 }
 
+// torch.amp.GradScaler(init_scale=8, growth_interval=3) over the same steps; ours stays at 4, the least that it was told.
+TEST(LossScale, AsGradScalerCounts) {
+  LossScale scale{.value = 8};
+  std::vector<double> seen;
+  for (const bool finite : {true, true, true, false, true, true, false, false, true}) {
+    seen.push_back(scale.value);
+    EXPECT_EQ(scale.update(finite, 3, 4), finite);
+  }
+  EXPECT_EQ(seen, (std::vector<double>{8, 8, 8, 16, 8, 8, 8, 4, 4}));
+  EXPECT_EQ(scale.skipped, 3);
+  LossScale again;
+  again.from_json(scale.to_json());
+  EXPECT_EQ(again.to_json(), scale.to_json());
+}
+
 }  // namespace
 }  // namespace sedum

@@ -67,6 +67,7 @@ void save_state(const fs::path& folder, const RunState& state, const Optimizer& 
                                         {"losses", state.losses.to_json()},
                                         {"gradient_norms", state.gradient_norms.to_json()},
                                         {"best", state.best.to_json()},
+                                        {"loss_scale", state.loss_scale.to_json()},
                                         {"config", state.config}};
   write_file(unfinished / "state.json", document.dump(2) + "\n");
   fs::remove_all(folder);
@@ -95,6 +96,7 @@ std::optional<RunState> load_latest(const fs::path& run, Optimizer& optimizer, c
     if (document.contains("losses")) state.losses.from_json(document["losses"]);
     if (document.contains("gradient_norms")) state.gradient_norms.from_json(document["gradient_norms"]);
     if (document.contains("best")) state.best.from_json(document["best"]);
+    if (document.contains("loss_scale")) state.loss_scale.from_json(document["loss_scale"]);
   } catch (const nlohmann::json::exception&) {
     throw damaged("a value has the wrong type");
   }

@@ -23,6 +23,7 @@ struct RunState {
   uint64_t tokens = 0;  // seen so far
   OutlierDetector losses = {}, gradient_norms = {};
   BestMetric best = {};
+  LossScale loss_scale = {};
 };
 
 void save_state(const std::filesystem::path& folder, const RunState& state, const Optimizer& optimizer);

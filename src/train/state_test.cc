@@ -119,11 +119,13 @@ TEST_F(State, WhatTheRunRemembersIsPartOfIt) {
   RunState state{.step = 3, .config = "c"};
   for (int i = 0; i < 200; ++i) state.losses.update(1.0 / (i + 1)), state.gradient_norms.update(i);
   state.best.update(2, 0.1, false, 0), state.best.update(3, 0.2, false, 0);
+  state.loss_scale.update(false, 10, 1), state.loss_scale.update(true, 10, 1);
   save_state(run_ / "checkpoint-3", state, *made);
   auto loaded = load_latest(run_.path(), *made, "c");
   ASSERT_TRUE(loaded);
   EXPECT_EQ(loaded->losses.to_json(), state.losses.to_json());
   EXPECT_EQ(loaded->losses.update(7), state.losses.update(7));
+  EXPECT_EQ(loaded->loss_scale.to_json(), state.loss_scale.to_json());
   EXPECT_EQ(loaded->best.value, 0.1);
   EXPECT_EQ(loaded->best.without_progress, 1);
 }

@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "compute/kernels/product_terms.h"
 #include "data/prefetch.h"
 #include "train/diagnosis.h"
 #include "train/gate.h"
@@ -42,6 +43,8 @@ class Run {
   double micro_batches(int64_t step, int64_t& tokens);
   void guard(double loss, double norm);
   std::string outlier(double loss, double norm);
+  bool scaled() const { return config_.compute == kF16Products; }
+  std::string overflow(double loss, double norm);
   void evaluate();
   void sample();
   void save();
@@ -76,6 +79,13 @@ Context context_of(const TrainConfig& config, Runtime& runtime) {
   return ctx;
 }
 
+// Of a run that begins.
+RunState first_state(const TrainConfig& config) {
+  RunState state{.config = config.canonical()};
+  if (config.compute == kF16Products) state.loss_scale.value = std::ldexp(1.0, config.initial_scale_power);
+  return state;
+}
+
 Run::Run(const TrainConfig& config, Events& events, const TrainHooks& hooks)
     : config_(config),
       hooks_(hooks),
@@ -86,7 +96,7 @@ Run::Run(const TrainConfig& config, Events& events, const TrainHooks& hooks)
       objective_(make_objective(config, trained_, data_, runtime_, runtime_.arena)),
       ctx_(context_of(config, runtime_)),
       optimizer_(make_optimizer(ctx_, trained_.parameters, optimizer_options(config))),
-      state_(load_latest(folder_, *optimizer_, config.canonical()).value_or(RunState{.config = config.canonical()})),
+      state_(load_latest(folder_, *optimizer_, config.canonical()).value_or(first_state(config))),
       log_(folder_, state_.step, events),
       total_(total_steps(config, data_)),
       schedule_(schedule_of(config, total_)),
@@ -118,18 +128,28 @@ StepReport Run::step() {
   const auto start = Clock::now();
   const int64_t step = state_.step;
   ctx_.step = uint32_t(step);
+  const double scale = scaled() ? state_.loss_scale.value : 1;
+  objective_->scale_gradients(scale);
   int64_t tokens = 0;
   const double loss = micro_batches(step, tokens);
-  optimizer_->clip_gradient_values(ctx_, config_.max_grad_value);
-  const double norm = optimizer_->gradient_norm(ctx_);
+  const double scaled_norm = optimizer_->gradient_norm(ctx_);  // before values are clipped, which hides an overflow
+  std::string skipped = scaled() ? overflow(loss, scaled_norm) : "";
+  double norm = scaled_norm / scale;
+  if (skipped.empty()) {
+    optimizer_->clip_gradient_values(ctx_, config_.max_grad_value * float(scale));
+    if (config_.max_grad_value > 0) norm = optimizer_->gradient_norm(ctx_) / scale;
+    guard(loss, norm);
+    skipped = outlier(loss, norm);
+  }
   const float rate = schedule_.at(step);
-  guard(loss, norm);
-  const std::string skipped = outlier(loss, norm);
   losses_.push_back(loss), result_.final_loss = loss;
   if (skipped.empty())
-    optimizer_->step(ctx_, rate, clip_scale(norm, config_.max_grad_norm), step);
+    optimizer_->step(ctx_, rate, float(clip_scale(norm, config_.max_grad_norm) / scale),
+                     step - state_.loss_scale.skipped);
   else
     optimizer_->drop_gradients();
+  Metrics figures = objective_->metrics();
+  if (scaled()) figures.emplace_back("loss_scale", scale);
   ++state_.step, state_.tokens += uint64_t(tokens);
   return {.step = state_.step,
           .total = total_,
@@ -140,7 +160,7 @@ StepReport Run::step() {
           .tokens_seen = state_.tokens,
           .seconds = seconds_since(start),
           .waited = batches_.take_waited(),
-          .figures = objective_->metrics(),
+          .figures = std::move(figures),
           .skipped = skipped};
 }
 
@@ -166,6 +186,15 @@ void Run::guard(double loss, double norm) {
   throw Error(fmt::format("step {}: the loss is {}, the gradient norm {}; {}", state_.step + 1, loss, norm,
                           diagnose(ctx_, config_, trained_, *data_.train, *objective_, state_.step)),
               "lower learning_rate, or use compute: f32; the last checkpoint is intact");
+}
+
+// f16: whether a gradient was beyond it, and what the next step's loss scale is. A loss that is none comes from the forward pass, which no scale
+// mends, and gradients that are none at the least scale do not come from it: guard() sees to both.
+std::string Run::overflow(double loss, double norm) {
+  const double used = state_.loss_scale.value;
+  if (!std::isfinite(loss) || (!std::isfinite(norm) && used <= config_.min_loss_scale)) return "";
+  if (state_.loss_scale.update(std::isfinite(norm), config_.loss_scale_window, config_.min_loss_scale)) return "";
+  return fmt::format("a gradient is beyond f16 at loss scale {:g}", used);
 }
 
 // Why this step is left out; "": it is not.

@@ -44,7 +44,8 @@ struct TrainData {
 TrainData load_train_data(const TrainConfig& config, const Checkpoint& checkpoint);
 int64_t total_steps(const TrainConfig& config, const TrainData& data);
 
-// One micro-batch forward and backward: Σ −log p / divisor. Gradients gather in the parameters.
+// One micro-batch forward and backward: Σ −log p / divisor. Gradients gather in the parameters. Without dropout and noise, whatever the model's
+// shares: the rows are not named, which is what random numbers are counted by. Objective::train_on() of train/objective.h has both.
 double train_on(Context& ctx, Tape& tape, const CausalModel& model, const data::StepBatch& batch, double divisor,
                 bool recompute);
 // Mean −log p over the label tokens of samples.

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/random.h"
+#include "compute/kernels/product_terms.h"
 #include "model/model_testing.h"
 #include "train/diagnosis.h"
 #include "train/gate.h"
@@ -308,9 +309,9 @@ TEST_F(Run, ResumesToTheSameBits) {
     c.compute = Compute::kBF16, c.pure_bf16 = true;
     cases.push_back(c);
   }
-  for (const Compute compute : {Compute::kBF16}) {
+  for (const Compute compute : {Compute::kBF16, kF16Products}) {
     TrainConfig c = plain;
-    c.compute = compute;
+    c.compute = compute, c.initial_scale_power = 18, c.loss_scale_window = 2;  // overflows, and grows again
     cases.push_back(c);
     c.finetuning_type = "lora";
     cases.push_back(c);
@@ -335,6 +336,63 @@ TEST_F(Run, ResumesToTheSameBits) {
     EXPECT_EQ(read_file(folder_ / "whole" / "checkpoint-6" / "state.json"),
               read_file(folder_ / "torn" / "checkpoint-6" / "state.json"));
   }
+}
+
+// Beyond f16 a step is left out and the scale halved; after `loss_scale_window` good steps it is doubled. Adam counts the updates that were made.
+TEST_F(Run, F16FindsItsLossScaleAndLearnsAsF32Does) {
+  config_.max_steps = 40, config_.learning_rate = 1e-2f, config_.eval_files = config_.train_files;
+  const TrainResult exact = train(config_, events_);
+  config_.compute = kF16Products, config_.overwrite_output_dir = true;
+  config_.initial_scale_power = 20, config_.loss_scale_window = 5;
+  const TrainResult result = train(config_, events_);
+  // Some steps are left out; the loss falls all the same.
+  EXPECT_LT(result.eval_loss_after, 0.5 * result.eval_loss_before);
+  EXPECT_NEAR(result.eval_loss_before, exact.eval_loss_before, 2e-3 * exact.eval_loss_before);
+  double scale = 0x1p20;
+  int skipped = 0, good = 0;
+  bool grew = false;
+  for (const json& line : metrics()) {
+    if (!line.contains("loss")) continue;
+    EXPECT_EQ(line["loss_scale"].get<double>(), scale);
+    if (line.contains("skipped")) {
+      EXPECT_THAT(line["skipped"].get<std::string>(), HasSubstr("beyond f16 at loss scale"));
+      EXPECT_TRUE(line["grad_norm"].is_null());
+      scale /= 2, good = 0, ++skipped;
+    } else if (++good == 5) {
+      scale *= 2, good = 0, grew = true;
+    }
+  }
+  EXPECT_TRUE(skipped > 0 && skipped < 20 && grew) << skipped;
+}
+
+// Without a scale gradients below f16's least number (6e-8) vanish; with it they are f32's to f16's eleven bits.
+TEST_F(Run, TheLossScaleKeepsSmallGradients) {
+  const auto gradients = [&](Compute compute, double scale) {
+    Runtime runtime(1);
+    const TrainableModel t = build_trainable(config_, runtime, runtime.arena);
+    const TrainData data = load_train_data(config_, t.checkpoint);
+    Context ctx = runtime.context(compute);
+    Tape tape;
+    train_on(ctx, tape, *t.model, data.train->batch(0), 1e6 / scale, false);  // as if a million tokens shared the mean
+    std::vector<double> out;
+    for (const Variable& p : t.parameters)
+      for (int64_t i = 0; i < p.gradient().count(); ++i) out.push_back(double(p.gradient().data<float>()[i]) / scale);
+    return out;
+  };
+  const auto exact = gradients(Compute::kF32, 1);
+  const auto distance = [&](const std::vector<double>& g) {
+    double error = 0, size = 0;
+    for (size_t i = 0; i < g.size(); ++i) error += std::pow(g[i] - exact[i], 2), size += exact[i] * exact[i];
+    return std::sqrt(error / size);
+  };
+  EXPECT_EQ(gradients(Compute::kF32, 0x1p20), exact);
+  EXPECT_LT(distance(gradients(kF16Products, 0x1p20)), 0.005);
+  EXPECT_GT(distance(gradients(kF16Products, 1)), 0.05);
+}
+
+TEST_F(Run, ALossScaleThatHelpsNothingEndsTheRun) {
+  config_.compute = kF16Products, config_.initial_scale_power = 32, config_.min_loss_scale = 0x1p31;
+  EXPECT_THAT(problem_of([&] { train(config_, events_); }), HasSubstr("the gradient norm"));
 }
 
 TEST_F(Run, PureBf16LearnsAndHasNoF32Matrices) {

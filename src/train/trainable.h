@@ -1,6 +1,7 @@
 #pragma once
 // The model that a run trains: its checkpoint, its layers, and the parameters that move.
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -18,8 +19,9 @@ struct TrainableModel {
   std::unique_ptr<BertModel> encoder;  // with stages mlm, embed and classify, instead of `model`
   std::unique_ptr<T5Model> seq2seq;    // with stage seq2seq
   std::vector<Variable> parameters;
-  std::optional<LoraConfig> lora;  // none: all parameters
-  size_t packed_bytes = 0;         // a frozen base's int8 forms
+  std::optional<LoraConfig> lora;               // none: all parameters
+  std::map<std::string, Tensor> first_weights;  // of an adapter that changed the base: LoraFactory::first_weights()
+  size_t packed_bytes = 0;                      // a frozen base's int8 forms
   int64_t trainable_count() const;
 };
 

@@ -58,17 +58,30 @@ void clear(const MutableMatrix& c) {
 }
 
 void multiply(const char* where, ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a,
-              const ConstMatrix& b, const MutableMatrix& c, bool accumulate) {
-  check(where, product, a, b, c);
+              std::span<const ProductTerm> terms) {
+  for (const ProductTerm& t : terms) check(where, product, a, t.b, t.c);
   if (compute == Compute::kInt8) throw ApiError(where, "int8 products take packed weights");
-  if (c.rows == 0 || c.cols == 0) return;
-  if ((product == Product::kTN ? a.rows : a.cols) == 0) {
-    if (!accumulate) clear(c);
-    return;
+  ProductTerm together[kMostTerms];
+  int count = 0;
+  const auto run = [&] {
+    if (count > 0) kernels_of(isa()).multiply(pool, compute, product, a, together, count);
+    count = 0;
+  };
+  for (const ProductTerm& t : terms) {
+    if (t.c.rows == 0 || t.c.cols == 0) continue;
+    if ((product == Product::kTN ? a.rows : a.cols) == 0) {
+      if (!t.accumulate) clear(t.c);
+    } else if (t.c.dtype == DType::kF64) {
+      ref::multiply(pool, product, a, t.b, t.c, t.accumulate);
+    } else {
+      together[count++] = t;
+      if (count == kMostTerms) run();
+    }
   }
-  if (c.dtype == DType::kF64) return ref::multiply(pool, product, a, b, c, accumulate);
-  kernels_of(isa()).multiply(pool, compute, product, a, b, c, accumulate);
+  run();
 }
+
+std::span<const ProductTerm> one(const ProductTerm& term) { return {&term, 1}; }
 
 // Panels in the geometry of the instruction set that packed them, which is also the one that multiplies them.
 class FloatPanels : public PackedMatrix {
@@ -107,6 +120,7 @@ const char* name(Compute compute) {
     case Compute::kInt8:
       return "int8";
   }
+  if (compute == kF16Products) return "f16";
   return "?";
 }
 
@@ -116,13 +130,19 @@ ProductScratch scratch_of(int64_t threads, Compute compute, Product product, int
 }
 
 void product_nt(ThreadPool& pool, Compute compute, ConstMatrix x, ConstMatrix w, MutableMatrix y, bool accumulate) {
-  multiply("product_nt", pool, compute, Product::kNT, x, w, y, accumulate);
+  multiply("product_nt", pool, compute, Product::kNT, x, one({w, y, accumulate}));
 }
 void product_nn(ThreadPool& pool, Compute compute, ConstMatrix dy, ConstMatrix w, MutableMatrix dx, bool accumulate) {
-  multiply("product_nn", pool, compute, Product::kNN, dy, w, dx, accumulate);
+  multiply("product_nn", pool, compute, Product::kNN, dy, one({w, dx, accumulate}));
 }
 void product_tn(ThreadPool& pool, Compute compute, ConstMatrix dy, ConstMatrix x, MutableMatrix dw, bool accumulate) {
-  multiply("product_tn", pool, compute, Product::kTN, dy, x, dw, accumulate);
+  multiply("product_tn", pool, compute, Product::kTN, dy, one({x, dw, accumulate}));
+}
+void products_nt(ThreadPool& pool, Compute compute, ConstMatrix x, std::span<const ProductTerm> terms) {
+  multiply("products_nt", pool, compute, Product::kNT, x, terms);
+}
+void products_nn(ThreadPool& pool, Compute compute, ConstMatrix dy, std::span<const ProductTerm> terms) {
+  multiply("products_nn", pool, compute, Product::kNN, dy, terms);
 }
 
 std::unique_ptr<PackedMatrix> pack(ThreadPool& pool, Compute compute, ConstMatrix w) {

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <iterator>
 #include <limits>
 #include <memory>
@@ -18,6 +19,7 @@
 #include "base/error.h"
 #include "compute/dtype/more_dtypes.h"
 #include "compute/kernels/isa.h"
+#include "compute/kernels/product_terms.h"
 #include "compute/kernels/ref/products.h"
 
 namespace sedum {
@@ -133,6 +135,9 @@ void expect_as_twin(const Case& t, const Operands& o, const std::vector<float>& 
   if (t.compute == Compute::kBF16)
     for (auto* v : {&a, &b})
       for (float& x : *v) x = float(bf16(x));
+  if (t.compute == kF16Products)
+    for (auto* v : {&a, &b})
+      for (float& x : *v) x = f16_to_f32(f32_to_f16(x));
   const ref::Strided<float> as =
       t.product == Product::kTN ? ref::Strided<float>{a.data(), 1, t.m} : ref::Strided<float>{a.data(), t.k, 1};
   const ref::Strided<float> bs =
@@ -190,7 +195,7 @@ TEST(Products, OddShapesAsTheirTwins) {
   on_every_isa([&] {
     for (const auto& [m, n, k] : shapes)
       for (const Product product : {Product::kNT, Product::kNN, Product::kTN})
-        for (const Compute compute : {Compute::kF32, Compute::kBF16})
+        for (const Compute compute : {Compute::kF32, Compute::kBF16, kF16Products})
           for (int i = 0; i < 8; ++i) {
             const auto type = [&](int bit) { return i >> bit & 1 ? DType::kBF16 : DType::kF32; };
             check(i % 7 == 0 ? two : one,
@@ -260,6 +265,44 @@ TEST(Products, SameBitsForAnyThreadsAndRows) {
   });
 }
 
+// Terms of all kinds and widths beside each other, more than go together at once: each result as of its product alone.
+TEST(Products, SeveralAtOnceHaveTheBitsOfEachAlone) {
+  ThreadPool one(1), three(3);
+  const std::pair<DType, int64_t> kinds[] = {{DType::kF32, 70}, {DType::kF32, 16}, {DType::kQ4_0, 32},
+                                             {DType::kBF16, 1}, {DType::kF32, 0},  {DType::kQ4_K, 256},
+                                             {kNF4, 64},        {DType::kF16, 33}, {DType::kF32, 200},
+                                             {DType::kF32, 5},  {DType::kF32, 31}};
+  on_every_isa([&] {
+    for (const Product product : {Product::kNT, Product::kNN})
+      for (const Compute compute : {Compute::kF32, Compute::kBF16, kF16Products})
+        for (const int64_t m : {1, 47, 1100}) {  // the last in two blocks of rows
+          if (m == 1100 && (product == Product::kNN || compute != Compute::kF32)) continue;
+          const int64_t k = m == 1100 ? 256 : 1792;
+          std::deque<Operands> all;
+          for (const auto& [w, n] : kinds)
+            all.emplace_back(
+                Case{product, compute, DType::kF32, w, n % 3 ? DType::kF32 : DType::kBF16, m, n, k, n % 2 == 0});
+          std::vector<std::vector<float>> before, want;
+          std::vector<ProductTerm> terms;
+          for (size_t i = 0; i < all.size(); ++i) {
+            const auto& [w, n] = kinds[i];
+            before.push_back(all[i].c.get());
+            run(one, {product, compute, DType::kF32, w, DType::kF32, m, n, k, n % 2 == 0}, all[0].a.in(), all[i].b.in(),
+                all[i].c.out());
+            want.push_back(all[i].c.get());
+            all[i].c.set(before.back());
+            terms.push_back({all[i].b.in(), all[i].c.out(), n % 2 == 0});
+          }
+          if (product == Product::kNT)
+            products_nt(three, compute, all[0].a.in(), terms);
+          else
+            products_nn(three, compute, all[0].a.in(), terms);
+          for (size_t i = 0; i < all.size(); ++i)
+            EXPECT_EQ(all[i].c.get(), want[i]) << name(isa()) << " term " << i << " rows " << m;
+        }
+  });
+}
+
 TEST(Products, WideResultsInSeveralRowBlocks) {
   ThreadPool pool(2);
   on_every_isa([&] {
@@ -271,7 +314,7 @@ TEST(Products, WideResultsInSeveralRowBlocks) {
 TEST(Products, PackedAsTwin) {
   ThreadPool pool(2);
   on_every_isa([&] {
-    for (const Compute compute : {Compute::kF32, Compute::kBF16})
+    for (const Compute compute : {Compute::kF32, Compute::kBF16, kF16Products})
       for (const DType w : {DType::kF32, DType::kBF16, DType::kF16, DType::kQ4_0})
         for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 33, 64}, {30, 70, 1760}, {300, 5, 32}}) {
           const Case t{Product::kNT, compute, DType::kBF16, w, DType::kF32, m, n, k, false};
@@ -280,7 +323,7 @@ TEST(Products, PackedAsTwin) {
           EXPECT_EQ(packed->rows(), n);
           EXPECT_EQ(packed->cols(), k);
           EXPECT_EQ(packed->compute(), compute);
-          EXPECT_GE(packed->bytes(), size_t(n * k) * (compute == Compute::kF32 ? 4 : 2));
+          EXPECT_GE(packed->bytes(), size_t(n * k) * (compute == Compute::kBF16 ? 2 : 4));
           product_packed(pool, o.a.in(), *packed, o.c.out());
           expect_as_twin(t, o, {}, o.c.get());
         }
@@ -302,7 +345,7 @@ TEST(Products, SpecialValues) {
   ThreadPool pool(2);
   on_every_isa([&] {
     for (const Product product : {Product::kNT, Product::kNN, Product::kTN})
-      for (const Compute compute : {Compute::kF32, Compute::kBF16})
+      for (const Compute compute : {Compute::kF32, Compute::kBF16, kF16Products})
         for (const DType type : {DType::kF32, DType::kBF16})
           for (const float special : {kNan, kInf, -kInf}) {
             const Case t{product, compute, type, type, DType::kF32, 17, 37, 43, false};
@@ -379,6 +422,7 @@ TEST(Products, MisuseIsNamed) {
   EXPECT_THROW(product_nt(pool, Compute::kF32, a, a, wrong), ApiError);
   EXPECT_THROW(product_nt(pool, Compute::kF32, a, a, integers), ApiError);
   EXPECT_THROW(product_nt(pool, Compute::kInt8, a, a, c), ApiError);
+  EXPECT_THROW(products_nt(pool, Compute::kF32, a, std::vector<ProductTerm>{{a, c}, {a, wrong}}), ApiError);
 }
 
 }  // namespace

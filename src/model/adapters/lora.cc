@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "base/random.h"
+#include "compute/dtype/nf4.h"
 #include "compute/ops/dropout.h"
 
 namespace sedum {
@@ -36,12 +36,21 @@ Tensor LoraLinear::norms(Context& ctx) const {
   return constant_norms_;
 }
 
-Variable LoraLinear::forward(Context& ctx, const Variable& x) const {
+ops::AdaptedTerm LoraLinear::term(Context& ctx, const Variable& x) const {
+  ops::AdaptedTerm term{
+      .weight = &base_->weight(), .bias = dora_ ? nullptr : base_->bias(), .a = &a_, .b = &b_, .factor = factor_};
   const Variable dropped = ops::dropout(ctx, x, dropout_, site_);
-  const Variable* low = dropped.value().raw() == x.value().raw() ? nullptr : &dropped;
-  if (!dora_) return ops::lora_linear(ctx, x, base_->weight(), base_->bias(), a_, b_, factor_, low);
-  const Variable z = ops::lora_linear(ctx, x, base_->weight(), nullptr, a_, b_, factor_, low);
-  return ops::scale_columns(ctx, z, dora_->magnitude, norms(ctx), base_->bias());
+  if (dropped.value().raw() != x.value().raw()) term.low = dropped;
+  return term;
+}
+
+Variable LoraLinear::finish(Context& ctx, Variable y) const {
+  return dora_ ? ops::scale_columns(ctx, y, dora_->magnitude, norms(ctx), base_->bias()) : y;
+}
+
+Variable LoraLinear::forward(Context& ctx, const Variable& x) const {
+  const ops::AdaptedTerm of_x = term(ctx, x);
+  return finish(ctx, ops::linear_terms(ctx, x, {&of_x, 1})[0]);
 }
 
 void LoraLinear::adapt(Context& ctx, const Variable& x, Tensor& y) const {
@@ -96,15 +105,39 @@ Variable LoraFactory::parameter(const std::string& name, const Shape& shape, con
   return parameters_.back();
 }
 
-Variable LoraFactory::matrix(const std::string& name, const Shape& shape, Fill fill) {
-  return parameter(name, shape, [&](Tensor& t) {
-    if (fill == Fill::kZero) return;
-    const Random rng(seed_, Purpose::kInit, stream_of(name));
-    const float bound = 1 / std::sqrt(float(shape[1])), deviation = 1 / float(shape[0]);
-    for (int64_t i = 0; i < t.count(); ++i)
-      t.data<float>()[i] =
-          fill == Fill::kUniform ? (2 * rng.uniform(uint64_t(i)) - 1) * bound : deviation * rng.normal(uint64_t(i));
-  });
+Variable LoraFactory::matrix(const std::string& name, const Shape& shape, const std::vector<float>& start) {
+  const Variable v = parameter(name, shape, [&](Tensor& t) { std::memcpy(t.raw(), start.data(), t.bytes()); });
+  if (!stored_ && config_.changes_base() && config_.init_lora_weights != "loftq") {
+    Tensor first = Tensor::empty(arena_, DType::kF32, shape);
+    if (arena_.backed()) std::memcpy(first.raw(), v.value().raw(), first.bytes());
+    first_weights_[name] = first;
+  }
+  return v;
+}
+
+// Numbers alone: nothing in the shape-only mode, or where a stored adapter needs none.
+LoraStart LoraFactory::start_of(const std::string& name, const Tensor& stored) const {
+  if (!arena_.backed() || (stored_ && !config_.changes_base())) return {};
+  Arena scratch;  // given back at once: the run's own would keep it
+  Tensor values;
+  if (config_.changes_base())
+    values = Tensor::empty(scratch, DType::kF32, stored.shape()), decode_into(pool_, stored, values);
+  return lora_start(pool_, config_, name, values.defined() ? values.data<float>() : nullptr, stored.size(0),
+                    stored.size(1), seed_);
+}
+
+Tensor LoraFactory::changed_base(const Tensor& stored, const LoraStart& start) const {
+  const DType as = stored.dtype();
+  const DType type = config_.init_lora_weights == "loftq"      ? kNF4
+                     : as == DType::kF16 || as == DType::kBF16 ? as
+                                                               : DType::kF32;
+  Tensor base = Tensor::empty(arena_, type, stored.shape());
+  if (!arena_.backed()) return base;
+  if (type == kNF4)
+    as_nf4(pool_, start.base, static_cast<BlockNF4*>(base.raw()));
+  else
+    encode(type, start.base.data(), base.raw(), base.count());
+  return base;
 }
 
 // Of a weight of the base, to be trained whole.
@@ -150,9 +183,13 @@ std::unique_ptr<Linear> LoraFactory::linear(const std::string& name, int64_t out
     dense = std::make_unique<DenseLinear>(dense->weight(), copy_of(peft_bias_name(name, adapted), *dense->bias()));
   if (!adapted) return dense;
   const int64_t rank = config_.rank_of(name);
-  const std::string& init = config_.init_lora_weights;
-  Variable a = matrix(peft_name(name, 'A'), {rank, in_features}, init == "gaussian" ? Fill::kNormal : Fill::kUniform);
-  Variable b = matrix(peft_name(name, 'B'), {out_features, rank}, init == "false" ? Fill::kUniform : Fill::kZero);
+  const Tensor stored = dense->weight().stored.value();
+  const LoraStart start = start_of(name, stored);
+  if (config_.changes_base())
+    dense = std::make_unique<DenseLinear>(ops::Weight{Variable(changed_base(stored, start))},
+                                          dense->bias() ? *dense->bias() : Variable());
+  Variable a = matrix(peft_name(name, 'A'), {rank, in_features}, start.a);
+  Variable b = matrix(peft_name(name, 'B'), {out_features, rank}, start.b);
   std::optional<Magnitudes> dora = magnitudes(name, *dense, a, b);
   ++wrapped_;
   return std::make_unique<LoraLinear>(std::move(dense), std::move(a), std::move(b), config_.factor(name),

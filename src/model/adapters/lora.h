@@ -14,7 +14,9 @@
 
 #include "compute/ops/dora.h"
 #include "model/adapters/lora_config.h"
+#include "model/adapters/lora_start.h"
 #include "model/nn/linear.h"
+#include "model/nn/shared_input.h"
 
 namespace sedum {
 
@@ -24,7 +26,7 @@ struct Magnitudes {
   Tensor squares;      // (out)
 };
 
-class LoraLinear : public Linear {
+class LoraLinear : public Linear, public SharedInput {
  public:
   LoraLinear(std::unique_ptr<DenseLinear> base, Variable a, Variable b, float factor, float dropout, uint32_t site,
              std::optional<Magnitudes> dora)
@@ -36,6 +38,8 @@ class LoraLinear : public Linear {
         site_(site),
         dora_(std::move(dora)) {}
   Variable forward(Context& ctx, const Variable& x) const override;
+  ops::AdaptedTerm term(Context& ctx, const Variable& x) const override;
+  Variable finish(Context& ctx, Variable y) const override;
   const DenseLinear& dense() const override { return *base_; }
   void adapt(Context& ctx, const Variable& x, Tensor& y) const override;
   int64_t in_features() const override { return base_->in_features(); }
@@ -54,7 +58,8 @@ class LoraLinear : public Linear {
 
 class LoraFactory : public LayerFactory {
  public:
-  // A new adapter: A uniform as PEFT initialises it (Kaiming with a = √5: bound 1/√in), B zero; numbers from (seed, name).
+  // A new adapter, begun as config.init_lora_weights says (lora_start.h); numbers from (seed, name). Where that changes the base, layers get
+  // another, which is kept in `arena`: f32, f16 or bf16 as the base is stored, NF4 for LoftQ.
   LoraFactory(LayerFactory& base, LoraConfig config, ThreadPool& pool, Arena& arena, uint64_t seed);
   // A stored one: `weights` by PEFT's names, f32. trainable false: constants, for inference.
   LoraFactory(LayerFactory& base, LoraConfig config, ThreadPool& pool, Arena& arena,
@@ -68,13 +73,16 @@ class LoraFactory : public LayerFactory {
 
   const std::vector<Variable>& parameters() const { return parameters_; }
   const LoraConfig& config() const { return config_; }
+  // Of a new adapter that changed the base: the first A's and B's, by name.
+  const std::map<std::string, Tensor>& first_weights() const { return first_weights_; }
   // Error when the target modules matched nothing, or a stored weight was not used.
   void check_complete() const;
 
  private:
-  enum class Fill { kZero, kUniform, kNormal };
   Variable parameter(const std::string& name, const Shape& shape, const std::function<void(Tensor&)>& fill);
-  Variable matrix(const std::string& name, const Shape& shape, Fill fill);
+  Variable matrix(const std::string& name, const Shape& shape, const std::vector<float>& start);
+  LoraStart start_of(const std::string& name, const Tensor& stored) const;
+  Tensor changed_base(const Tensor& stored, const LoraStart& start) const;
   Variable copy_of(const std::string& name, const Variable& stored);
   bool has_own(const std::string& peft_name, bool asked) const;
   std::optional<Magnitudes> magnitudes(const std::string& name, const DenseLinear& layer, const Variable& a,
@@ -85,7 +93,7 @@ class LoraFactory : public LayerFactory {
   Arena& arena_;
   uint64_t seed_ = 0;
   bool stored_ = false, trainable_ = true;
-  std::map<std::string, Tensor> weights_;
+  std::map<std::string, Tensor> weights_, first_weights_;
   std::vector<std::string> seen_;    // last parts of all Linear names, for the error message
   std::vector<std::string> layers_;  // all names that could be saved whole
   std::vector<Variable> parameters_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <set>
 
 #include <pcre2.h>
 
@@ -50,6 +51,17 @@ bool matches_whole(const std::string& pattern, const std::string& text) {
   return result >= 0;
 }
 
+bool LoraConfig::changes_base() const {
+  return init_lora_weights.starts_with("pissa") || init_lora_weights == "olora" || init_lora_weights == "loftq";
+}
+
+int LoraConfig::pissa_iterations() const {
+  const std::string prefix = "pissa_niter_";
+  const std::string digits = init_lora_weights.starts_with(prefix) ? init_lora_weights.substr(prefix.size()) : "";
+  if (digits.empty() || digits.size() > 4 || digits.find_first_not_of("0123456789") != std::string::npos) return -1;
+  return std::stoi(digits);
+}
+
 int64_t LoraConfig::rank_of(const std::string& name) const { return by_pattern(rank_pattern, name, r); }
 
 float LoraConfig::factor(const std::string& name) const {
@@ -92,8 +104,13 @@ void LoraConfig::validate(const std::string& where) const {
   require(lora_dropout >= 0 && lora_dropout < 1, "lora_dropout is not in [0, 1)", "0.05 is usual");
   require(bias == "none" || bias == "all" || bias == "lora_only", "bias: " + bias + " is not known here",
           "choose one of none, all, lora_only");
-  require(init_lora_weights == "true" || init_lora_weights == "false" || init_lora_weights == "gaussian",
-          "init_lora_weights: " + init_lora_weights + " is not known here", "choose one of true, false, gaussian");
+  const std::set<std::string> plain{"true", "false", "gaussian", "orthogonal", "pissa", "olora", "loftq"};
+  require(plain.count(init_lora_weights) || pissa_iterations() >= 0,
+          "init_lora_weights: " + init_lora_weights + " is not known here",
+          "choose one of true, false, gaussian, orthogonal, pissa, pissa_niter_4, olora, loftq");
+  require(init_lora_weights != "orthogonal" || r % 2 == 0, "init_lora_weights: orthogonal with an odd r",
+          "r must be even");
+  require(loftq_iter >= 1, "loftq_iter is " + std::to_string(loftq_iter), "it must be at least 1");
   for (const std::string& module : modules_to_save)
     require(!module.empty(), "modules_to_save names a layer without a name", "write embed_tokens or lm_head");
   if (!target_pattern.empty()) matches_whole(target_pattern, "");

@@ -15,11 +15,13 @@ namespace sedum {
 struct LoraConfig {
   int64_t r = 8;
   float lora_alpha = 8;
-  float lora_dropout = 0;                  // of what the adapter sees, while training
-  bool use_rslora = false;                 // factor alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
-  bool use_dora = false;                   // a magnitude for each row beside A and B; see compute/ops/dora.h
-  std::string bias = "none";               // "none", "all", "lora_only": which biases of Linears are trained too
-  std::string init_lora_weights = "true";  // "true": A uniform, B 0; "gaussian": A normal, B 0; "false": both uniform
+  float lora_dropout = 0;     // of what the adapter sees, while training
+  bool use_rslora = false;    // factor alpha / sqrt(r) (Kalajdzievski 2023) instead of alpha / r
+  bool use_dora = false;      // a magnitude for each row beside A and B; see compute/ops/dora.h
+  std::string bias = "none";  // "none", "all", "lora_only": which biases of Linears are trained too
+  std::string init_lora_weights =
+      "true";  // or false, gaussian, orthogonal, pissa, pissa_niter_N, olora, loftq: lora_start.h
+  int loftq_iter = 1;
   std::vector<std::string> target_modules = {};  // last parts of names, or "all-linear"
   std::string target_pattern = {};               // instead of a list: a regular expression for the whole name
   std::vector<std::string> exclude_modules = {};
@@ -31,6 +33,8 @@ struct LoraConfig {
   std::string base_model_name_or_path = {};
   std::string task_type = "CAUSAL_LM";  // PEFT's word for what the model is for; "": none
 
+  bool changes_base() const;     // of init_lora_weights: pissa, olora, loftq
+  int pissa_iterations() const;  // of pissa_niter_N; −1: exact
   int64_t rank_of(const std::string& name) const;
   float factor(const std::string& name) const;
   bool targets(const std::string& name) const;  // of a Linear

@@ -1,5 +1,8 @@
 #include "model/adapters/peft.h"
 
+#include <algorithm>
+#include <cmath>
+#include <functional>
 #include <set>
 
 #include <nlohmann/json.hpp>
@@ -15,9 +18,9 @@ namespace {
 using nlohmann::json;
 
 // Keys that say where an adapter comes from or how it was trained: nothing to compute.
-const std::set<std::string> kHarmless{
-    "auto_mapping", "base_model_name_or_path", "revision",          "task_type",          "inference_mode", "peft_type",
-    "peft_version", "init_lora_weights",       "qalora_group_size", "ensure_weight_tying"};
+const std::set<std::string> kHarmless{"auto_mapping", "base_model_name_or_path", "revision",
+                                      "task_type",    "inference_mode",          "peft_type",
+                                      "peft_version", "qalora_group_size",       "ensure_weight_tying"};
 // Keys that are read below.
 const std::set<std::string> kRead{"r",
                                   "lora_alpha",
@@ -30,6 +33,8 @@ const std::set<std::string> kRead{"r",
                                   "modules_to_save",
                                   "alpha_pattern",
                                   "exclude_modules",
+                                  "init_lora_weights",
+                                  "loftq_config",
                                   "fan_in_fan_out"};  // how GPT-2 keeps the base: A and B are the same
 // Features that change the result: allowed only at the value that switches them off.
 bool switched_off(const json& value) {
@@ -71,6 +76,31 @@ void read_targets(const json& document, LoraConfig& config, const std::string& w
     throw Error(where + ": target_modules is neither a list nor an expression", "list the names of the layers");
 }
 
+// How the adapter was begun says what base it belongs on. Others than those that change the base are as good as any.
+void read_start(const json& document, LoraConfig& config, const std::string& where) {
+  const json& init = document.contains("init_lora_weights") ? document["init_lora_weights"] : json();
+  if (!init.is_string()) return;
+  LoraConfig named;
+  named.init_lora_weights = init.get<std::string>();
+  if (!named.changes_base()) return;
+  if (named.pissa_iterations() >= 0)
+    throw Error(where + ": init_lora_weights = " + named.init_lora_weights +
+                    " began from random numbers, and the base that it left is not here",
+                "save it with path_initial_model_for_weight_conversion in PEFT");
+  config.init_lora_weights = named.init_lora_weights;
+  if (config.init_lora_weights != "loftq") return;
+  const json& loftq = document.contains("loftq_config") ? document["loftq_config"] : json();
+  if (!loftq.is_object()) return;
+  if (field_or<int>(loftq, "loftq_bits", 4, where) != 4)
+    throw Error(where + ": loftq_config.loftq_bits is not 4", "LoftQ on NF4 can be read");
+  config.loftq_iter = field_or<int>(loftq, "loftq_iter", 1, where);
+}
+
+nlohmann::ordered_json init_as_peft(const std::string& init) {
+  if (init == "true" || init == "false") return init == "true";
+  return init;
+}
+
 }  // namespace
 
 bool is_adapter(const fs::path& folder) { return fs::exists(folder / "adapter_config.json"); }
@@ -103,6 +133,7 @@ LoraConfig read_adapter_config(const fs::path& folder, std::vector<std::string>*
   config.rank_pattern = field_or<std::map<std::string, int64_t>>(document, "rank_pattern", {}, where);
   config.alpha_pattern = field_or<std::map<std::string, float>>(document, "alpha_pattern", {}, where);
   read_targets(document, config, where);
+  read_start(document, config, where);
   config.validate(where);
   if (document.contains("base_model_name_or_path") && document["base_model_name_or_path"].is_string())
     config.base_model_name_or_path = document["base_model_name_or_path"].get<std::string>();
@@ -120,6 +151,34 @@ StoredAdapter read_adapter(const fs::path& folder, Arena& arena) {
     adapter.weights.emplace(name, std::move(t));
   }
   return adapter;
+}
+
+void on_the_original_base(LoraConfig& config, std::vector<Variable>& parameters,
+                          const std::map<std::string, Tensor>& first, Arena& arena) {
+  if (first.empty()) return;
+  for (Variable& p : parameters) {
+    const auto found = first.find(p.name());
+    if (found == first.end()) continue;
+    const int64_t rows = p.shape()[0], cols = p.shape()[1];
+    const float *now = p.value().data<float>(), *then = found->second.data<float>();
+    const bool is_a = p.name().ends_with(".lora_A.weight");
+    Tensor both = Tensor::empty(arena, DType::kF32, is_a ? Shape{2 * rows, cols} : Shape{rows, 2 * cols});
+    float* to = both.data<float>();
+    if (is_a) {
+      std::copy_n(then, rows * cols, std::copy_n(now, rows * cols, to));
+    } else {
+      for (int64_t r = 0; r < rows; ++r, now += cols, then += cols) {
+        to = std::copy_n(now, cols, to);
+        to = std::transform(then, then + cols, to, std::negate<>());
+      }
+    }
+    p = Variable::parameter(both, p.name());
+  }
+  const float grown = config.use_rslora ? std::sqrt(2.0f) : 2.0f;  // so that the factor stays
+  config.r *= 2, config.lora_alpha *= grown;
+  for (auto& [name, rank] : config.rank_pattern) rank *= 2;
+  for (auto& [name, alpha] : config.alpha_pattern) alpha *= grown;
+  config.init_lora_weights = "true";
 }
 
 void write_adapter(const fs::path& folder, const LoraConfig& config, const std::vector<Variable>& parameters) {
@@ -143,9 +202,9 @@ void write_adapter(const fs::path& folder, const LoraConfig& config, const std::
   document["bias"] = config.bias;
   document["use_rslora"] = config.use_rslora;
   document["use_dora"] = config.use_dora;
-  document["init_lora_weights"] = config.init_lora_weights == "gaussian"
-                                      ? nlohmann::ordered_json("gaussian")
-                                      : nlohmann::ordered_json(config.init_lora_weights == "true");
+  document["init_lora_weights"] = init_as_peft(config.init_lora_weights);
+  if (config.init_lora_weights == "loftq")
+    document["loftq_config"] = {{"loftq_bits", 4}, {"loftq_iter", config.loftq_iter}};
   document["inference_mode"] = true;
   if (!config.target_pattern.empty())
     document["target_modules"] = config.target_pattern;

@@ -28,6 +28,10 @@ std::vector<float> ordered_rows(const Tensor& b, bool interleave, int64_t head_d
 void write_gguf_adapter(const std::filesystem::path& path, const Checkpoint& base, const StoredAdapter& adapter) {
   if (!adapter.config.rank_pattern.empty() || !adapter.config.alpha_pattern.empty())
     throw Error("a GGUF adapter has one alpha, and this adapter has ranks or alphas by pattern", kMend);
+  if (adapter.config.changes_base())
+    throw Error("the adapter began with init_lora_weights: " + adapter.config.init_lora_weights +
+                    ", which changes the base under it",
+                kMend);
   std::set<std::string> left;
   for (const auto& [name, tensor] : adapter.weights) left.insert(name);
   GgufWriter out(path);

@@ -96,6 +96,9 @@ TensorReader merged_values(const Checkpoint& checkpoint, StoredAdapter adapter, 
     if (p.a->shape().rank() != 2 || p.b->shape().rank() != 2 || p.b->size(1) != p.a->size(0) ||
         p.b->size(0) * p.a->size(1) != int64_t(values.size()) || (p.magnitude && p.magnitude->count() != p.b->size(0)))
       throw misfit();
+    if (shared->config.changes_base())
+      values =
+          lora_start(runtime.pool, shared->config, stem_of(name), values.data(), p.b->size(0), p.a->size(1), 0).base;
     add_adapter(values, p, shared->config.factor(stem_of(name)), runtime);
     return values;
   };

@@ -48,8 +48,8 @@ class MaskedLm : public Objective {
     Context recording = training_context(ctx, tape, batch);
     const data::Masked masked = data::mask_tokens(batch, masks_, ctx.step);
     if (masked.rows.empty()) return 0;
-    const Variable loss = loss_of(recording, batch, masked, divisor_);
-    const double value = value_of(ctx, loss);
+    const Variable loss = loss_of(recording, batch, masked, divisor_ / scale_);
+    const double value = value_of(ctx, loss) / scale_;
     tape.backward(recording, loss);
     return value;
   }
@@ -115,8 +115,8 @@ class Seq2Seq : public Objective {
     if (batch.label_tokens == 0) return 0;
     const SourcesAndTargets both = apart(batch);
     Context reading = training_context(ctx, tape, both.sources), writing = training_context(ctx, tape, both.targets);
-    const Variable loss = loss_of(reading, writing, both, divisor_, config_.label_smoothing_factor);
-    const double value = value_of(ctx, loss);
+    const Variable loss = loss_of(reading, writing, both, divisor_ / scale_, config_.label_smoothing_factor);
+    const double value = value_of(ctx, loss) / scale_;
     tape.backward(writing, loss);
     return value;
   }
@@ -160,8 +160,8 @@ class PairedTexts : public Objective {
   double train_on(Context& ctx, Tape& tape, const data::StepBatch& batch) override {
     if (batch.segments.empty()) return 0;
     Context recording = training_context(ctx, tape, batch);
-    const Variable loss = loss_of(recording, batch, divisor_, nullptr);
-    const double value = value_of(ctx, loss);
+    const Variable loss = loss_of(recording, batch, divisor_ / scale_, nullptr);
+    const double value = value_of(ctx, loss) / scale_;
     tape.backward(recording, loss);
     return value;
   }

@@ -81,9 +81,10 @@ class Preference : public Objective {
         return split(train);
       }
     }
-    // The reference of a policy on an NF4 base is that base.
-    FrozenModel model(reference_path_, runtime_, runtime_.arena,
-                      config_.finetuning_type == "qlora" && config_.ref_model.empty());
+    // The reference of a policy on an NF4 base is that base; LoftQ's adapter brings it near the model as it is stored.
+    FrozenModel model(
+        reference_path_, runtime_, runtime_.arena,
+        config_.finetuning_type == "qlora" && config_.ref_model.empty() && config_.lora.init_lora_weights != "loftq");
     Progress progress("the reference's log-probabilities", all);
     const auto ask = [&](const data::Sample& sample) {
       data::StepBatch batch;
@@ -130,7 +131,7 @@ class Preference : public Objective {
       loss = losses(answers, batch.samples, data_.desirable, slopes, figures_) / divisor_;
       float* to = seed.data<float>();
       for (size_t s = 0; s < answers.size(); ++s)
-        for (int64_t i = 0; i < answers[s].tokens; ++i) *to++ = float(slopes[s] / divisor_);
+        for (int64_t i = 0; i < answers[s].tokens; ++i) *to++ = float(slopes[s] * scale_ / divisor_);
     }
     tape.backward(recording, log_probs, seed);
     return loss;

@@ -33,6 +33,7 @@ class Supervised : public Objective {
   double train_on(Context& ctx, Tape& tape, const data::StepBatch& batch) override {
     if (batch.label_tokens == 0) return 0;
     Context recording = training_context(ctx, tape, batch);
+<<<<<<< HEAD
     std::vector<Variable> router_logits;
     const Variable hidden = states(recording, batch, router_logits);
     const Variable loss =
@@ -41,6 +42,12 @@ class Supervised : public Objective {
                                          nullptr, config_.label_smoothing_factor),
                  router_logits);
     const double value = value_of(ctx, loss);
+=======
+    const Variable hidden = model_.hidden_states(recording, to_batch(batch, config_));
+    const Variable loss = ops::cross_entropy_head(recording, hidden, model_.head(), targets_of(batch),
+                                                  float(scale_ / divisor_), nullptr, config_.label_smoothing_factor);
+    const double value = value_of(ctx, loss) / scale_;
+>>>>>>> train
     tape.backward(recording, loss);
     return value;
   }
@@ -106,10 +113,14 @@ class Distillation : public Supervised {
     double kl = 0, cross_entropy = 0;
     const Variable distance = ops::distillation_head(
         recording, hidden, model_.head(), {theirs, teacher_.model->head()}, targets_of(batch),
+<<<<<<< HEAD
         {.alpha = config_.alpha, .temperature = config_.temperature}, float(1 / divisor_), &kl, &cross_entropy);
     const Variable loss = balanced(recording, distance, router_logits);
+=======
+        {.alpha = config_.alpha, .temperature = config_.temperature}, float(scale_ / divisor_), &kl, &cross_entropy);
+>>>>>>> train
     kl_ += kl, cross_entropy_ += cross_entropy;
-    const double value = value_of(ctx, loss);
+    const double value = value_of(ctx, loss) / scale_;
     tape.backward(recording, loss);
     return value;
   }

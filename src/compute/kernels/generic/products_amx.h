@@ -259,19 +259,23 @@ struct TileProducts {
             .c = nullptr,
             .accumulate = false};
   }
-  static void multiply(ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a, const ConstMatrix& b,
-                       const MutableMatrix& c, bool accumulate) {
-    if (compute == Compute::kF32) return kAvx512Bf16Products.multiply(pool, compute, product, a, b, c, accumulate);
+  // Terms one after the other: a strip of A is packed where its tiles are used, and is not there for a whole block of rows.
+  static void multiply(ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a,
+                       const ProductTerm* terms, int count) {
+    if (compute != Compute::kBF16) return kAvx512Bf16Products.multiply(pool, compute, product, a, terms, count);
     const bool a_along = product != Product::kTN, b_along = product == Product::kNT;
-    TileWork work = sizes(c.rows, c.cols, a_along ? a.cols : a.rows);
-    work.a = &a, work.pack_a = tile_packer(a.dtype, a_along);
-    work.b = &b, work.pack_b = right_packer<PairUnits>(b.dtype, b_along);
-    work.c = &c, work.accumulate = accumulate;
-    run_tiles(pool, work);
+    for (int t = 0; t < count; ++t) {
+      const ProductTerm& p = terms[t];
+      TileWork work = sizes(p.c.rows, p.c.cols, a_along ? a.cols : a.rows);
+      work.a = &a, work.pack_a = tile_packer(a.dtype, a_along);
+      work.b = &p.b, work.pack_b = right_packer<PairUnits>(p.b.dtype, b_along);
+      work.c = &p.c, work.accumulate = p.accumulate;
+      run_tiles(pool, work);
+    }
   }
   static void multiply_packed(ThreadPool& pool, Compute compute, const ConstMatrix& x, const void* panels,
                               const MutableMatrix& y, bool accumulate) {
-    if (compute == Compute::kF32) return kAvx512Bf16Products.multiply_packed(pool, compute, x, panels, y, accumulate);
+    if (compute != Compute::kBF16) return kAvx512Bf16Products.multiply_packed(pool, compute, x, panels, y, accumulate);
     TileWork work = sizes(y.rows, y.cols, x.cols);
     work.a = &x, work.pack_a = tile_packer(x.dtype, true);
     work.pack_b = nullptr, work.panels = static_cast<const float*>(panels);
@@ -280,7 +284,7 @@ struct TileProducts {
   }
   static ProductScratch scratch(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k,
                                 DType result) {
-    if (compute == Compute::kF32) return kAvx512Bf16Products.scratch(threads, compute, product, m, n, k, result);
+    if (compute != Compute::kBF16) return kAvx512Bf16Products.scratch(threads, compute, product, m, n, k, result);
     const TileWork work = sizes(m, n, k);
     const int64_t used = tile_threads(work, threads), down = tile_grid(work, used).down;
     return {used, size_t(tile_memory(work, (m + down - 1) / down).floats()) * 4};

@@ -19,19 +19,34 @@ constexpr int64_t kFewUnits = 32;          // of a panel at a time when there ar
 
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-struct Work {
-  int64_t m, n, units;  // of the product as this kernel sees it: C (m,n), sums over `units`
-  const ConstMatrix* a;
-  StripPacker pack_a;
+// A right operand, and where its product with A goes.
+struct Term {
   const ConstMatrix* b;
   PanelPacker pack_b;   // null: `panels` are there
   const float* panels;  // [panel][pair of vectors][units rounded up to pieces][two vectors]
   const MutableMatrix* c;
   bool accumulate;
+  int64_t whole_panels() const { return round_up(c->cols, kPiece) / kPiece; }
+};
+
+struct Work {
+  int64_t m, n, units;  // of the product as this kernel sees it: C (m,n), sums over `units`; n of all terms together
+  const ConstMatrix* a;
+  StripPacker pack_a;
+  const Term* terms;  // side by side along n, each in whole panels
+  int count;
+  bool packs_b;
+  bool halves;  // operands are rounded to f16 when they are packed
   const Tile* tiles;
   int64_t piece;  // units
 };
+
+// Packed operands, in place. `n` is a multiple of a piece or of a vector.
+inline void round_halves(float* values, int64_t n) {
+  for (int64_t i = 0; i < n; i += Simd::lanes) Simd::store(values + i, Simd::round_f16(Simd::load(values + i)));
+}
 
 // Threads as a grid over C: the one with the least work for the slowest thread, where packing a row or column costs as much as
 // multiplying it with seven others (measured; a packed panel is only read).
@@ -46,7 +61,7 @@ inline Grid grid_for(const Work& w, int64_t threads) {
     const int64_t rows = (w.m + down - 1) / down,
                   panels = (round_up(w.n, kPiece) / kPiece * down + threads - 1) / threads;
     const double cost =
-        double(rows) * double(panels * kPiece) + 7.0 * double(rows) + (w.pack_b ? 7.0 : 1.0) * double(panels * kPiece);
+        double(rows) * double(panels * kPiece) + 7.0 * double(rows) + (w.packs_b ? 7.0 : 1.0) * double(panels * kPiece);
     if (down == 1 || cost < least_cost) best = {down, threads / down}, least_cost = cost;
   }
   return best;
@@ -82,16 +97,16 @@ inline void store_scratch(const MutableMatrix& c, const Rectangle& r, int64_t fr
 }
 
 // All strips of a block against one pair of vectors of one panel.
-inline void run_strips(const Work& w, const Strips& strips, const Rectangle& r, int64_t col, int64_t u, int64_t len,
-                       const float* a, const float* b, const float* ahead, float* scratch) {
-  const bool f32 = w.c->dtype == DType::kF32, whole = col + kPair <= r.cols, last = u + len >= w.units;
+inline void run_strips(const Work& w, const Term& t, const Strips& strips, const Rectangle& r, int64_t col, int64_t u,
+                       int64_t len, const float* a, const float* b, const float* ahead, float* scratch) {
+  const bool f32 = t.c->dtype == DType::kF32, whole = col + kPair <= r.cols, last = u + len >= w.units;
   const int64_t room = round_up(len, w.piece);
   Destination to{};
-  to.resume = u > 0 || w.accumulate;
-  to.sums_stride = f32 && whole ? int64_t(w.c->row_bytes / 4) : kGroup;
-  to.half_stride = int64_t(w.c->row_bytes / 2);
+  to.resume = u > 0 || t.accumulate;
+  to.sums_stride = f32 && whole ? int64_t(t.c->row_bytes / 4) : kGroup;
+  to.half_stride = int64_t(t.c->row_bytes / 2);
   const auto sums_at = [&](int64_t row) {
-    return f32 && whole ? reinterpret_cast<float*>(static_cast<std::byte*>(w.c->data) + size_t(row) * w.c->row_bytes) +
+    return f32 && whole ? reinterpret_cast<float*>(static_cast<std::byte*>(t.c->data) + size_t(row) * t.c->row_bytes) +
                               r.col0 + col
                         : scratch + (row - r.row0) * kGroup + col;
   };
@@ -102,7 +117,7 @@ inline void run_strips(const Work& w, const Strips& strips, const Rectangle& r, 
     to.sums = sums_at(row);
     to.next_sums = s + 1 < strips.count ? sums_at(row + height) : to.sums;
     to.half = !f32 && whole && last
-                  ? reinterpret_cast<uint16_t*>(static_cast<std::byte*>(w.c->data) + size_t(row) * w.c->row_bytes) +
+                  ? reinterpret_cast<uint16_t*>(static_cast<std::byte*>(t.c->data) + size_t(row) * t.c->row_bytes) +
                         r.col0 + col
                   : nullptr;
     w.tiles[height - 1](a + strips.offset(s, room), b, len, to);
@@ -110,26 +125,27 @@ inline void run_strips(const Work& w, const Strips& strips, const Rectangle& r, 
 }
 
 // C (block of rows, columns col0 … col1); A is packed, chunk after chunk.
-inline void run_block(const Work& w, const Strips& strips, int64_t step, int64_t col0, int64_t col1, const float* a,
-                      float* panel, float* scratch) {
+inline void run_block(const Work& w, const Term& t, const Strips& strips, int64_t step, int64_t col0, int64_t col1,
+                      const float* a, float* panel, float* scratch) {
   const int64_t all_units = round_up(w.units, w.piece);
   for (int64_t g = col0; g < col1; g += kGroup) {
     const Rectangle r{strips.row0, strips.rows, g, least(kGroup, col1 - g)};
-    const int64_t in_scratch = w.c->dtype == DType::kF32 ? r.cols / kPair * kPair : 0;
-    if (w.accumulate) load_scratch(*w.c, r, in_scratch, scratch);
+    const int64_t in_scratch = t.c->dtype == DType::kF32 ? r.cols / kPair * kPair : 0;
+    if (t.accumulate) load_scratch(*t.c, r, in_scratch, scratch);
     for (int64_t u = 0; u < w.units; u += step) {
       const int64_t len = least(step, w.units - u), room = round_up(len, w.piece);
       const float* a_chunk = a + strips.rows * u + u / step * strips.count * Simd::lanes;
       for (int64_t col = 0; col < r.cols; col += kPiece) {
-        if (w.pack_b) w.pack_b(*w.b, g + col, u, len, {u, u + len, kPiece}, room, panel);
+        if (t.pack_b) t.pack_b(*t.b, g + col, u, len, {u, u + len, kPiece}, room, panel);
+        if (t.pack_b && w.halves) round_halves(panel, room * kPiece);
         for (int64_t p = 0; p < kPiece / kPair && col + p * kPair < r.cols; ++p) {
-          const float* packed = w.panels + (g + col) * all_units + (p * all_units + u) * kPair;
-          run_strips(w, strips, r, col + p * kPair, u, len, a_chunk, w.pack_b ? panel + p * room * kPair : packed,
-                     w.pack_b ? nullptr : packed + all_units * kPair, scratch);
+          const float* packed = t.panels + (g + col) * all_units + (p * all_units + u) * kPair;
+          run_strips(w, t, strips, r, col + p * kPair, u, len, a_chunk, t.pack_b ? panel + p * room * kPair : packed,
+                     t.pack_b ? nullptr : packed + all_units * kPair, scratch);
         }
       }
     }
-    store_scratch(*w.c, r, w.c->dtype == DType::kF32 ? in_scratch : r.cols / kPair * kPair, scratch);
+    store_scratch(*t.c, r, t.c->dtype == DType::kF32 ? in_scratch : r.cols / kPair * kPair, scratch);
   }
 }
 
@@ -154,7 +170,7 @@ inline ThreadMemory memory_for(const Work& w, int64_t rows) {
   return {.step = step,
           .blocks = blocks,
           .a = round_up(most_rows * room + (w.units / step + 1) * most_strips * Simd::lanes, 16),
-          .panel = w.pack_b ? step * kPiece + 16 : 0,
+          .panel = w.packs_b ? step * kPiece + 16 : 0,
           .sums = most_rows * kGroup};
 }
 inline ThreadMemory memory_for_few(const Work& w) {
@@ -171,10 +187,9 @@ inline float* take(const ThreadMemory& memory) {
 inline void run_thread(const Work& w, const Grid& grid, int64_t thread) {
   const int64_t down = thread / grid.across, across = thread % grid.across;
   const int64_t panels = round_up(w.n, kPiece) / kPiece;
-  const int64_t col0 = panels * across / grid.across * kPiece;
-  const int64_t col1 = least(panels * (across + 1) / grid.across * kPiece, w.n);
+  const int64_t first_panel = panels * across / grid.across, end_panel = panels * (across + 1) / grid.across;
   const int64_t row0 = w.m * down / grid.down, rows = w.m * (down + 1) / grid.down - row0;
-  if (rows == 0 || col0 >= col1) return;
+  if (rows == 0 || first_panel >= end_panel) return;
 
   const ThreadMemory memory = memory_for(w, rows);
   const int64_t step = memory.step, blocks = memory.blocks;
@@ -182,10 +197,19 @@ inline void run_thread(const Work& w, const Grid& grid, int64_t thread) {
   for (int64_t i = 0; i < blocks; ++i) {
     const int64_t first = row0 + rows * i / blocks, count = row0 + rows * (i + 1) / blocks - first;
     const Strips strips{first, count, (count + Simd::rows - 1) / Simd::rows};
-    for (int64_t u = 0; u < w.units; u += step)
-      w.pack_a(*w.a, strips, u, round_up(least(step, w.units - u), w.piece),
-               a + count * u + u / step * strips.count * Simd::lanes);
-    run_block(w, strips, step, col0, col1, a, a + memory.a, a + memory.a + memory.panel);
+    for (int64_t u = 0; u < w.units; u += step) {
+      const int64_t room = round_up(least(step, w.units - u), w.piece);
+      float* const chunk = a + count * u + u / step * strips.count * Simd::lanes;
+      w.pack_a(*w.a, strips, u, room, chunk);
+      if (w.halves) round_halves(chunk, count * room + strips.count * Simd::lanes);
+    }
+    int64_t before = 0;  // panels of earlier terms
+    for (int t = 0; t < w.count; before += w.terms[t++].whole_panels()) {
+      const Term& term = w.terms[t];
+      const int64_t col0 = most(first_panel - before, 0) * kPiece,
+                    col1 = least((end_panel - before) * kPiece, term.c->cols);
+      if (col0 < col1) run_block(w, term, strips, step, col0, col1, a, a + memory.a, a + memory.a + memory.panel);
+    }
   }
 }
 
@@ -202,21 +226,27 @@ inline void run_few(const Work& w, int64_t threads, int64_t thread) {
   float* const panel = a + memory.a;
   float* const scratch = panel + memory.panel;
   w.pack_a(*w.a, strips, 0, room, a);
+  if (w.halves) round_halves(a, w.m * room + Simd::lanes);
+  const Term* term = w.terms;
+  int64_t before = 0;  // panels of earlier terms
   for (int64_t p = first; p < end; ++p) {
-    const Rectangle r{0, w.m, p * kPiece, least(kPiece, w.n - p * kPiece)};
-    if (w.accumulate) load_scratch(*w.c, r, 0, scratch);
+    while (p - before >= term->whole_panels()) before += term++->whole_panels();
+    const int64_t col = (p - before) * kPiece;
+    const Rectangle r{0, w.m, col, least(kPiece, term->c->cols - col)};
+    if (term->accumulate) load_scratch(*term->c, r, 0, scratch);
     Destination to{};
     to.sums_stride = kGroup;
     for (int64_t u = 0; u < w.units; u += kFewUnits) {
       const int64_t len = least(kFewUnits, w.units - u), piece_room = round_up(len, w.piece);
-      w.pack_b(*w.b, r.col0, u, len, {0, w.units, kPiece}, piece_room, panel);
-      to.resume = u > 0 || w.accumulate;
+      term->pack_b(*term->b, r.col0, u, len, {0, w.units, kPiece}, piece_room, panel);
+      if (w.halves) round_halves(panel, piece_room * kPiece);
+      to.resume = u > 0 || term->accumulate;
       for (int64_t q = 0; q < kPiece / kPair; ++q) {
         to.sums = scratch + q * kPair, to.next_sums = to.sums;
         w.tiles[w.m - 1](a + u * w.m, panel + q * piece_room * kPair, len, to);
       }
     }
-    store_scratch(*w.c, r, 0, scratch);
+    store_scratch(*term->c, r, 0, scratch);
   }
 }
 
@@ -289,23 +319,33 @@ PanelPacker right_packer(DType dtype, bool along_rows) {
 }
 
 template <class Unit>
-void multiply(ThreadPool& pool, Product product, const ConstMatrix& a, const ConstMatrix& b, const MutableMatrix& c,
-              bool accumulate) {
+void multiply(ThreadPool& pool, Product product, const ConstMatrix& a, const ProductTerm* products, int count,
+              bool halves) {
   const bool a_along = product != Product::kTN, b_along = product == Product::kNT;
-  const int64_t k = a_along ? a.cols : a.rows;
-  const Work work{.m = c.rows,
-                  .n = c.cols,
+  const int64_t k = a_along ? a.cols : a.rows, m = products[0].c.rows;
+  Term terms[kMostTerms];
+  int64_t n = 0;
+  for (int t = 0; t < count; ++t) {
+    const ProductTerm& p = products[t];
+    terms[t] = {.b = &p.b,
+                .pack_b = right_packer<Unit>(p.b.dtype, b_along),
+                .panels = nullptr,
+                .c = &p.c,
+                .accumulate = p.accumulate};
+    n += count == 1 ? p.c.cols : round_up(p.c.cols, kPiece);
+  }
+  const Work work{.m = m,
+                  .n = n,
                   .units = (k + Unit::values - 1) / Unit::values,
                   .a = &a,
                   .pack_a = left_packer<Unit>(a.dtype, a_along),
-                  .b = &b,
-                  .pack_b = right_packer<Unit>(b.dtype, b_along),
-                  .panels = nullptr,
-                  .c = &c,
-                  .accumulate = accumulate,
+                  .terms = terms,
+                  .count = count,
+                  .packs_b = true,
+                  .halves = halves,
                   .tiles = tiles<Unit>.of,
                   .piece = kPieceUnits<Unit>};
-  run(pool, work, b_along && c.rows <= Simd::rows);
+  run(pool, work, b_along && m <= Simd::rows);
 }
 
 // What each thread takes for a product of these sizes, operand types apart. Sums that go to C lie at the end of its memory, untouched.
@@ -316,11 +356,10 @@ ProductScratch scratch(int64_t threads, Product product, int64_t m, int64_t n, i
                   .units = (k + Unit::values - 1) / Unit::values,
                   .a = nullptr,
                   .pack_a = nullptr,
-                  .b = nullptr,
-                  .pack_b = right_packer<Unit>(DType::kF32, true),
-                  .panels = nullptr,
-                  .c = nullptr,
-                  .accumulate = false,
+                  .terms = nullptr,
+                  .count = 0,
+                  .packs_b = true,
+                  .halves = false,
                   .tiles = nullptr,
                   .piece = kPieceUnits<Unit>};
   const int64_t used = threads_for(work, threads), down = grid_for(work, used).down;
@@ -332,7 +371,7 @@ ProductScratch scratch(int64_t threads, Product product, int64_t m, int64_t n, i
 
 // Panels of all columns, each over all of K.
 template <class Unit>
-void pack_panels(ThreadPool& pool, const ConstMatrix& w, void* panels) {
+void pack_panels(ThreadPool& pool, const ConstMatrix& w, void* panels, bool halves = false) {
   const int64_t units = (w.cols + Unit::values - 1) / Unit::values, room = round_up(units, kPieceUnits<Unit>);
   const PanelPacker pack = right_packer<Unit>(w.dtype, true);
   pool.parallel_for(round_up(w.rows, kPiece) / kPiece, [&](int64_t begin, int64_t end) {
@@ -344,7 +383,9 @@ void pack_panels(ThreadPool& pool, const ConstMatrix& w, void* panels) {
         for (int64_t i = 0; i < room * kPiece; i += kPair)
           Simd::store_bf16(to + i, Simd::load(wide + i), Simd::load(wide + i + Simd::lanes));
       } else {
-        pack(w, p * kPiece, 0, units, {0, units, kPiece}, room, static_cast<float*>(panels) + p * room * kPiece);
+        float* const to = static_cast<float*>(panels) + p * room * kPiece;
+        pack(w, p * kPiece, 0, units, {0, units, kPiece}, room, to);
+        if (halves) round_halves(to, room * kPiece);
       }
     }
   });
@@ -352,20 +393,24 @@ void pack_panels(ThreadPool& pool, const ConstMatrix& w, void* panels) {
 
 template <class Unit>
 void multiply_panels(ThreadPool& pool, const ConstMatrix& x, const void* panels, const MutableMatrix& y,
-                     bool accumulate) {
+                     bool accumulate, bool f16 = false) {
   constexpr bool halves = std::is_same_v<Unit, RoundedUnits>;
   const int64_t units = (x.cols + Unit::values - 1) / Unit::values;
   const ConstMatrix stored{DType::kBF16, panels, y.cols, round_up(units, kPieceUnits<Unit>), 0};
+  const Term term{.b = &stored,
+                  .pack_b = halves ? &panel_of_halves : nullptr,
+                  .panels = static_cast<const float*>(panels),
+                  .c = &y,
+                  .accumulate = accumulate};
   const Work work{.m = y.rows,
                   .n = y.cols,
                   .units = units,
                   .a = &x,
                   .pack_a = left_packer<Unit>(x.dtype, true),
-                  .b = &stored,
-                  .pack_b = halves ? &panel_of_halves : nullptr,
-                  .panels = static_cast<const float*>(panels),
-                  .c = &y,
-                  .accumulate = accumulate,
+                  .terms = &term,
+                  .count = 1,
+                  .packs_b = halves,
+                  .halves = f16,
                   .tiles = tiles<Unit>.of,
                   .piece = kPieceUnits<Unit>};
   run(pool, work, halves && y.rows <= Simd::rows);
@@ -374,33 +419,34 @@ void multiply_panels(ThreadPool& pool, const ConstMatrix& x, const void* panels,
 // What the table of an instruction set holds; Bf16Unit is how it multiplies bf16.
 template <class Bf16Unit>
 struct Products {
-  static void multiply(ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a, const ConstMatrix& b,
-                       const MutableMatrix& c, bool accumulate) {
-    if (compute == Compute::kF32)
-      SEDUM_ISA_NAMESPACE::multiply<ExactUnits>(pool, product, a, b, c, accumulate);
+  // f16: its operands are rounded, and then multiplied as f32 are.
+  static void multiply(ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a,
+                       const ProductTerm* terms, int count) {
+    if (compute == Compute::kBF16)
+      SEDUM_ISA_NAMESPACE::multiply<Bf16Unit>(pool, product, a, terms, count, false);
     else
-      SEDUM_ISA_NAMESPACE::multiply<Bf16Unit>(pool, product, a, b, c, accumulate);
+      SEDUM_ISA_NAMESPACE::multiply<ExactUnits>(pool, product, a, terms, count, compute == kF16Products);
   }
   static size_t packed_bytes(Compute compute, int64_t rows, int64_t cols) {
-    return size_t(round_up(rows, kPiece) * round_up(cols, kPiece)) * (compute == Compute::kF32 ? 4 : 2);
+    return size_t(round_up(rows, kPiece) * round_up(cols, kPiece)) * (compute == Compute::kBF16 ? 2 : 4);
   }
   static void pack(ThreadPool& pool, Compute compute, const ConstMatrix& w, void* panels) {
-    if (compute == Compute::kF32)
-      pack_panels<ExactUnits>(pool, w, panels);
-    else
+    if (compute == Compute::kBF16)
       pack_panels<Bf16Unit>(pool, w, panels);
+    else
+      pack_panels<ExactUnits>(pool, w, panels, compute == kF16Products);
   }
   static void multiply_packed(ThreadPool& pool, Compute compute, const ConstMatrix& x, const void* panels,
                               const MutableMatrix& y, bool accumulate) {
-    if (compute == Compute::kF32)
-      multiply_panels<ExactUnits>(pool, x, panels, y, accumulate);
-    else
+    if (compute == Compute::kBF16)
       multiply_panels<Bf16Unit>(pool, x, panels, y, accumulate);
+    else
+      multiply_panels<ExactUnits>(pool, x, panels, y, accumulate, compute == kF16Products);
   }
   static ProductScratch scratch(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k,
                                 DType result) {
-    return compute == Compute::kF32 ? SEDUM_ISA_NAMESPACE::scratch<ExactUnits>(threads, product, m, n, k, result)
-                                    : SEDUM_ISA_NAMESPACE::scratch<Bf16Unit>(threads, product, m, n, k, result);
+    return compute == Compute::kBF16 ? SEDUM_ISA_NAMESPACE::scratch<Bf16Unit>(threads, product, m, n, k, result)
+                                     : SEDUM_ISA_NAMESPACE::scratch<ExactUnits>(threads, product, m, n, k, result);
   }
   static constexpr ProductKernels kTable{&multiply, &packed_bytes, &pack, &multiply_packed, &scratch};
 };

@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "base/thread_pool.h"
-#include "compute/kernels/products.h"
+#include "compute/kernels/product_terms.h"
 
 namespace sedum {
 
@@ -17,15 +17,18 @@ struct ProductScratch {
   size_t bytes;
 };
 
+constexpr int kMostTerms = 8;
+
 struct ProductKernels {
-  void (*multiply)(ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a, const ConstMatrix& b,
-                   const MutableMatrix& c, bool accumulate);
+  // 1 to kMostTerms products with one left operand.
+  void (*multiply)(ThreadPool& pool, Compute compute, Product product, const ConstMatrix& a, const ProductTerm* terms,
+                   int count);
   // Panels of W (N,K) for the forward product: their size and the packing.
   size_t (*packed_bytes)(Compute compute, int64_t rows, int64_t cols);
   void (*pack)(ThreadPool& pool, Compute compute, const ConstMatrix& w, void* panels);
   void (*multiply_packed)(ThreadPool& pool, Compute compute, const ConstMatrix& x, const void* panels,
                           const MutableMatrix& y, bool accumulate);
-  // For multiply(): C (m,n), sums over k.
+  // For multiply(): C (m,n), sums over k. Of several terms: n is the sum of theirs, each rounded up to 32.
   ProductScratch (*scratch)(int64_t threads, Compute compute, Product product, int64_t m, int64_t n, int64_t k,
                             DType result);
 };

@@ -25,6 +25,10 @@ struct Simd {
   }
   static F load_f16(const uint16_t* p) { return F{half(p[0]), half(p[1]), half(p[2]), half(p[3])}; }
   static float half(uint16_t bits) { return f16_to_f32(bits); }
+  static F round_f16(F v) {
+    for (int i = 0; i < 4; ++i) v[i] = f16_to_f32(f32_to_f16(v[i]));
+    return v;
+  }
   static F multiply(F a, F b) { return a * b; }
   static F multiply_add(F a, F b, F c) { return a * b + c; }
 
