@@ -4,6 +4,7 @@
 //   ServingPlan p = plan_serving(Checkpoint::open("model.gguf"), Compute::kInt8, DType::kI8, 4096, 8);
 //   p.packed_bytes + p.cache_bytes     // what is held; the file's own pages are read once when it is packed
 
+#include "compute/kernels/products.h"
 #include "model/checkpoint/checkpoint.h"
 
 namespace sedum {
