@@ -147,19 +147,15 @@ TrainableModel build_trainable(const TrainConfig& config, Runtime& runtime, Aren
   CheckpointFactory stored(t.checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, arena,
                            config.compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
   Nf4Factory nf4(stored, runtime.pool, arena);
-<<<<<<< HEAD
-  LayerFactory& base = config.finetuning_type == "qlora" ? static_cast<LayerFactory&>(nf4) : stored;
-  RandomFactory fresh(runtime.pool, arena, config.seed, true, DType::kF32, Pack::kNone, sizes.initializer_range);
-  CompletedFactory completed(t.checkpoint, base, fresh);
-  LayerFactory& whole = config.stage == "classify" ? static_cast<LayerFactory&>(completed) : base;
-=======
   const std::string init = config.adapter_name_or_path.empty()
                                ? config.lora.init_lora_weights
                                : read_adapter_config(config.adapter_name_or_path).init_lora_weights;
   const bool quantise =
       config.finetuning_type == "qlora" && init != "loftq";  // which quantises by itself what it finds
   LayerFactory& base = quantise ? static_cast<LayerFactory&>(nf4) : stored;
->>>>>>> train
+  RandomFactory fresh(runtime.pool, arena, config.seed, true, DType::kF32, Pack::kNone, sizes.initializer_range);
+  CompletedFactory completed(t.checkpoint, base, fresh);
+  LayerFactory& whole = config.stage == "classify" ? static_cast<LayerFactory&>(completed) : base;
   const auto build_adapted = [&](LoraFactory& factory) {
     build(t, config, sizes, factory);
     factory.check_complete();
@@ -203,16 +199,12 @@ void write_result(const TrainableModel& trained, const std::filesystem::path& ou
     LoraConfig lora = *trained.lora;
     std::vector<Variable> parameters = trained.parameters;
     store_tied_head(trained, lora, parameters);
-<<<<<<< HEAD
+    Arena converted;
+    on_the_original_base(lora, parameters, trained.first_weights, converted);
     write_adapter(output_dir / "adapter", lora, parameters);
     if (lora.task_type == "SEQ_CLS" || lora.task_type == "TOKEN_CLS")
       write_labels(output_dir / "adapter", trained.checkpoint.config().encoder);
     return;
-=======
-    Arena converted;
-    on_the_original_base(lora, parameters, trained.first_weights, converted);
-    return write_adapter(output_dir / "adapter", lora, parameters);
->>>>>>> train
   }
   write_folder(output_dir / "model", trained.checkpoint, trained.parameters);
 }

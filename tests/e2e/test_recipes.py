@@ -40,12 +40,8 @@ class Recipes(SedumTest):
         packed = self.sedum_json("data", "pack", "--model", TINY, "--input", "texts.jsonl", "--out", "tokens")
         self.assertEqual(packed["documents"], 20)
         found = sorted(RECIPES.glob("*.yaml"))
-<<<<<<< HEAD
-        self.assertGreaterEqual({path.stem for path in found}, {"full", "lora", "dora", "dpo", "orpo", "kto", "distill", "pretrain", "qlora", "classify"})
-=======
         self.assertGreaterEqual({path.stem for path in found}, {"full", "lora", "dora", "dpo", "orpo", "kto", "distill", "pretrain", "qlora", "mlm", "embed", "seq2seq",
-                                                                     "f16", "pissa", "loftq"})
->>>>>>> train
+                                                                     "f16", "pissa", "loftq", "classify"})
         for path in found:
             with self.subTest(recipe=path.stem):
                 overrides = self.overrides(path.stem)

@@ -2,11 +2,8 @@
 #include "compute/kernels/quantised.h"
 #include "compute/kernels/rows.h"
 #include "compute/ops/check.h"
-<<<<<<< HEAD
 #include "compute/ops/elementwise.h"
-=======
 #include "compute/ops/linear_terms.h"
->>>>>>> train
 
 namespace sedum::ops {
 namespace {
@@ -150,22 +147,6 @@ Variable record_linear(Context& ctx, const Variable& x, const AdaptedTerm& t, co
                 });
 }
 
-<<<<<<< HEAD
-Variable head_logits(Context& ctx, const Variable& x, const Weight& head) {
-  const Variable logits = linear(ctx, x, head);
-  return head.soft_cap > 0 ? soft_cap(ctx, logits, head.soft_cap) : logits;
-}
-
-std::vector<Variable> linear_group(Context& ctx, const Variable& x, std::span<const LinearTerm> terms) {
-  check(!ctx.tape, "linear_group", "is for steps without a tape");
-  std::vector<Variable> results;
-  std::vector<PackedProduct> packed;
-  for (const LinearTerm& term : terms) {
-    check_linear("linear_group", x, *term.weight, term.bias);
-    results.push_back(Variable(ctx.empty(x.dtype(), with_last(x.shape(), term.weight->out_features()))));
-    if (ctx.runs() && fits(ctx, term.weight->packed))
-      packed.push_back({*term.weight->packed, mutable_matrix(results.back().value()), false});
-=======
 // factor · dy · B and, where x wants it, dx = dy · W: dy is packed once for both.
 Tensor backward_low(BackwardPass& pass, Compute compute, const Weight& weight, const Tensor& b, int64_t rank) {
   Context& ctx = pass.context();
@@ -177,7 +158,6 @@ Tensor backward_low(BackwardPass& pass, Compute compute, const Weight& weight, c
     auto [to, accumulate] = pass.target(0);
     dx = to;
     terms.push_back({weight.stored.value(), dx, accumulate});
->>>>>>> train
   }
   products(ctx, compute, Product::kNN, dy, terms);
   if (!dx.defined()) backward_data(pass, weight);
@@ -221,6 +201,11 @@ std::vector<Variable> linear_terms(Context& ctx, const Variable& x, std::span<co
     recorded.push_back(terms[i].a ? record_lora(ctx, x, terms[i], results[i])
                                   : record_linear(ctx, x, terms[i], results[i].y));
   return recorded;
+}
+
+Variable head_logits(Context& ctx, const Variable& x, const Weight& head) {
+  const Variable logits = linear(ctx, x, head);
+  return head.soft_cap > 0 ? soft_cap(ctx, logits, head.soft_cap) : logits;
 }
 
 std::vector<Variable> linear_group(Context& ctx, const Variable& x, std::span<const LinearTerm> terms) {

@@ -53,15 +53,12 @@ std::unique_ptr<Linear> SeveralFactory::linear(const std::string& name, int64_t 
   for (size_t i = 0; i < adapters_.size(); ++i) {
     StoredAdapter& adapter = adapters_[i];
     if (!adapter.config.targets(name)) continue;
-<<<<<<< HEAD
     if (name.find(".experts.") != std::string::npos)  // whose rows are not the step's
       throw Error("an adapter on experts cannot be chosen row by row", "give it with --adapter alone");
-=======
     if (adapter.config.changes_base())
       throw Error("an adapter that began with init_lora_weights: " + adapter.config.init_lora_weights +
                       " changes the base that others share",
                   "give it with --adapter alone");
->>>>>>> train
     const auto take = [&](char which, const Shape& shape) {
       const auto found = adapter.weights.find(peft_name(name, which));
       if (found == adapter.weights.end())

@@ -24,8 +24,8 @@ class Classification : public Objective {
     if (batch.label_tokens == 0) return 0;
     Context recording = training_context(ctx, tape, batch);
     const Judged judged = judge(recording, batch);
-    const Variable loss = ops::cross_entropy(recording, judged.logits, judged.classes, float(1 / divisor_));
-    const double value = ctx.runs() ? double(*loss.value().data<float>()) : 0;
+    const Variable loss = ops::cross_entropy(recording, judged.logits, judged.classes, float(scale_ / divisor_));
+    const double value = ctx.runs() ? double(*loss.value().data<float>()) / scale_ : 0;
     tape.backward(recording, loss);
     return value;
   }

@@ -33,21 +33,14 @@ class Supervised : public Objective {
   double train_on(Context& ctx, Tape& tape, const data::StepBatch& batch) override {
     if (batch.label_tokens == 0) return 0;
     Context recording = training_context(ctx, tape, batch);
-<<<<<<< HEAD
     std::vector<Variable> router_logits;
     const Variable hidden = states(recording, batch, router_logits);
     const Variable loss =
         balanced(recording,
-                 ops::cross_entropy_head(recording, hidden, model_.head(), targets_of(batch), float(1 / divisor_),
+                 ops::cross_entropy_head(recording, hidden, model_.head(), targets_of(batch), float(scale_ / divisor_),
                                          nullptr, config_.label_smoothing_factor),
                  router_logits);
-    const double value = value_of(ctx, loss);
-=======
-    const Variable hidden = model_.hidden_states(recording, to_batch(batch, config_));
-    const Variable loss = ops::cross_entropy_head(recording, hidden, model_.head(), targets_of(batch),
-                                                  float(scale_ / divisor_), nullptr, config_.label_smoothing_factor);
     const double value = value_of(ctx, loss) / scale_;
->>>>>>> train
     tape.backward(recording, loss);
     return value;
   }
@@ -68,7 +61,7 @@ class Supervised : public Objective {
   // The loss, and of a mixture of experts what its routers' imbalance costs: the mean over the step's micro-batches.
   Variable balanced(Context& ctx, const Variable& loss, const std::vector<Variable>& router_logits) {
     if (router_logits.empty()) return loss;
-    const float share = balance_ / float(config_.gradient_accumulation_steps);
+    const float share = float(balance_ * scale_ / config_.gradient_accumulation_steps);
     const Variable balancing =
         ops::load_balancing_loss(ctx, router_logits, int(model_.config().num_experts_per_tok), share);
     balancing_ += value_of(ctx, balancing) / double(share);
@@ -113,12 +106,8 @@ class Distillation : public Supervised {
     double kl = 0, cross_entropy = 0;
     const Variable distance = ops::distillation_head(
         recording, hidden, model_.head(), {theirs, teacher_.model->head()}, targets_of(batch),
-<<<<<<< HEAD
-        {.alpha = config_.alpha, .temperature = config_.temperature}, float(1 / divisor_), &kl, &cross_entropy);
-    const Variable loss = balanced(recording, distance, router_logits);
-=======
         {.alpha = config_.alpha, .temperature = config_.temperature}, float(scale_ / divisor_), &kl, &cross_entropy);
->>>>>>> train
+    const Variable loss = balanced(recording, distance, router_logits);
     kl_ += kl, cross_entropy_ += cross_entropy;
     const double value = value_of(ctx, loss) / scale_;
     tape.backward(recording, loss);
