@@ -342,24 +342,22 @@ SEDUM_COMMAND(bench) {
   const auto add = [&](const char* name, const char* summary) { return app.add_subcommand(name, summary); };
 
   auto t = std::make_shared<TrainBench>();
-  CLI::App* training = add("train", "steps on random weights of a known shape");
+  Flags training = add("train", "steps on random weights of a known shape");
   training->add_option("--shape", t->shape, "smollm2-135m, tinyllama-1.1b, llama2-7b-4l, llama2-7b or story-15m")
       ->capture_default_str();
-  training->add_option("--mode", t->mode, "full or lora")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"full", "lora"}));
+  training->add_option("--mode", t->mode, "full or lora")->capture_default_str()->check(one_of({"full", "lora"}));
   training
       ->add_option("--dtype", t->dtype,
                    "fp32, bf16 with f32 master weights; bf16-pure: weights and states in bf16; int8 for lora's "
                    "frozen base")
       ->capture_default_str()
-      ->check(CLI::IsMember({"fp32", "bf16", "bf16-pure", "int8"}));
+      ->check(one_of({"fp32", "bf16", "bf16-pure", "int8"}));
   training->add_option("--optim", t->optim, "the optimizer, as recipes name it")->capture_default_str();
   training->add_option("--weights", t->weights, "how lora's frozen weights are stored: bf16, q4_0, q8_0 …")
       ->capture_default_str();
-  training->add_option("--batch", t->batch)->capture_default_str()->check(CLI::PositiveNumber);
-  training->add_option("--seq", t->seq)->capture_default_str()->check(CLI::Range(2, 4096));
-  training->add_option("--steps", t->steps)->capture_default_str()->check(CLI::PositiveNumber);
+  training->add_option("--batch", t->batch)->capture_default_str()->check(positive());
+  training->add_option("--seq", t->seq)->capture_default_str()->check(in_range(2, 4096));
+  training->add_option("--steps", t->steps)->capture_default_str()->check(positive());
   training->add_option("--threads", t->threads)->capture_default_str();
   training->add_flag("--recompute", t->recompute, "layers keep only their inputs");
   training->add_flag("--json", t->json, "one JSON object");
@@ -367,19 +365,17 @@ SEDUM_COMMAND(bench) {
 
   for (const bool prefill : {true, false}) {
     auto i = std::make_shared<InferBench>();
-    CLI::App* sub = add(prefill ? "prefill" : "decode",
-                        prefill ? "reading a prompt" : "writing, one token of each stream at a time");
-    add_model_options(*sub, *i, "int8");
-    add_kv_cache_option(*sub, i->kv_cache);
+    Flags sub = add(prefill ? "prefill" : "decode",
+                    prefill ? "reading a prompt" : "writing, one token of each stream at a time");
+    add_model_options(sub, *i, "int8");
+    add_kv_cache_option(sub, i->kv_cache);
     sub->add_option("--tokens", i->tokens, prefill ? "the prompt's length" : "steps")
         ->capture_default_str()
-        ->check(CLI::PositiveNumber);
+        ->check(positive());
     if (!prefill) {
       i->tokens = 64;
-      sub->add_option("--depth", i->depth, "tokens of context before")
-          ->capture_default_str()
-          ->check(CLI::NonNegativeNumber);
-      sub->add_option("--streams", i->streams, "sequences at once")->capture_default_str()->check(CLI::PositiveNumber);
+      sub->add_option("--depth", i->depth, "tokens of context before")->capture_default_str()->check(non_negative());
+      sub->add_option("--streams", i->streams, "sequences at once")->capture_default_str()->check(positive());
     }
     sub->add_flag("--json", i->json, "one JSON object");
     sub->callback([run, i, prefill] { *run = [i, prefill] { prefill ? bench_prefill(*i) : bench_decode(*i); }; });
@@ -387,15 +383,15 @@ SEDUM_COMMAND(bench) {
 
   auto p = std::make_shared<InferBench>();
   p->tokens = 1000;
-  CLI::App* prefix = add("prefix", "the first token after a beginning that is cached, and after one that is not");
-  add_model_options(*prefix, *p, "int8");
-  add_kv_cache_option(*prefix, p->kv_cache);
-  prefix->add_option("--tokens", p->tokens, "of the beginning")->capture_default_str()->check(CLI::Range(32, 100000));
+  Flags prefix = add("prefix", "the first token after a beginning that is cached, and after one that is not");
+  add_model_options(prefix, *p, "int8");
+  add_kv_cache_option(prefix, p->kv_cache);
+  prefix->add_option("--tokens", p->tokens, "of the beginning")->capture_default_str()->check(in_range(32, 100000));
   prefix->add_flag("--json", p->json, "one JSON object");
   prefix->callback([run, p] { *run = [p] { bench_prefix(*p); }; });
 
   auto m = std::make_shared<MatmulBench>();
-  CLI::App* matmul = add("matmul", "the products of a linear layer");
+  Flags matmul = add("matmul", "the products of a linear layer");
   matmul->add_option("--shape", m->shapes, "M,N,K: tokens, outputs, inputs; several times")->capture_default_str();
   matmul->add_option("--type", m->types, "how weights are stored; several times")->capture_default_str();
   matmul->add_option("--compute", m->compute, "f32, bf16 or int8")->capture_default_str();

@@ -15,9 +15,8 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
-
 #include "base/error.h"
+#include "cli/flags.h"
 
 namespace sedum::cli {
 
@@ -27,7 +26,7 @@ struct UsageError : Error {
 };
 
 using Run = std::function<void()>;
-using Setup = Run (*)(CLI::App& app);
+using Setup = Run (*)(Flags app);
 
 struct Command {
   const char* name;
@@ -39,8 +38,8 @@ const std::vector<Command>& commands();
 }  // namespace sedum::cli
 
 // `sedum tokenizer train` has the function setup_tokenizer_train.
-#define SEDUM_COMMAND(NAME)        \
-  namespace sedum::cli {           \
-  Run setup_##NAME(CLI::App& app); \
-  }                                \
-  ::sedum::cli::Run sedum::cli::setup_##NAME(CLI::App& app)
+#define SEDUM_COMMAND(NAME)    \
+  namespace sedum::cli {       \
+  Run setup_##NAME(Flags app); \
+  }                            \
+  ::sedum::cli::Run sedum::cli::setup_##NAME(Flags app)

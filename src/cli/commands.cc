@@ -28,7 +28,7 @@ namespace sedum::cli {
   X(bench, "speed of products, training, prefill and decoding")      \
   X(course, "the twelve-week course: lessons, check-in, progress")
 
-#define SEDUM_DECLARE(NAME, SUMMARY) Run setup_##NAME(CLI::App& app);
+#define SEDUM_DECLARE(NAME, SUMMARY) Run setup_##NAME(Flags app);
 SEDUM_COMMANDS(SEDUM_DECLARE)
 #undef SEDUM_DECLARE
 

@@ -14,7 +14,7 @@
 
 namespace sedum::cli {
 
-void add_model_options(CLI::App& app, ModelOptions& options, const char* default_compute) {
+void add_model_options(Flags app, ModelOptions& options, const char* default_compute) {
   options.compute = default_compute;
   app.add_option("-m,--model", options.model,
                  "a .gguf file, a Hugging Face folder, a run's folder, or a name that was pulled")
@@ -23,15 +23,15 @@ void add_model_options(CLI::App& app, ModelOptions& options, const char* default
   add_named_adapters(app, options);
   app.add_option("--compute", options.compute, "precision: f32 (exact), bf16 or int8")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+      ->check(one_of({"f32", "bf16", "int8"}));
   app.add_option("--threads", options.threads, "threads; 0: all cores that this process may use")
-      ->check(CLI::Range(0, 1024));
+      ->check(in_range(0, 1024));
   add_pack_cache_option(app, options);
 }
 
-void add_pack_cache_option(CLI::App& app, ModelOptions& options) {
-  auto* folder = app.add_option("--pack-cache", options.pack_cache,
-                                "the folder that keeps packed weights between starts (or SEDUM_PACK_CACHE)");
+void add_pack_cache_option(Flags app, ModelOptions& options) {
+  const Option folder = app.add_option("--pack-cache", options.pack_cache,
+                                       "the folder that keeps packed weights between starts (or SEDUM_PACK_CACHE)");
   app.add_flag("--no-pack-cache", options.no_pack_cache, "pack the weights anew, and keep nothing")->excludes(folder);
 }
 
@@ -51,7 +51,7 @@ std::filesystem::path find_model(const std::string& name) {
   return hub::resolve_model(name, hub::settings_from(std::getenv).home);
 }
 
-void add_named_adapters(CLI::App& app, ModelOptions& options) {
+void add_named_adapters(Flags app, ModelOptions& options) {
   app.add_option("--lora", options.named_adapters,
                  "NAME=FOLDER: an adapter that requests to the server choose (elsewhere the first one answers); may be "
                  "given several times");

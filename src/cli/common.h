@@ -7,9 +7,9 @@
 #include <utility>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json_fwd.hpp>
 
+#include "cli/flags.h"
 #include "model/runtime_model.h"
 
 namespace sedum::cli {
@@ -23,11 +23,11 @@ struct ModelOptions {
   bool no_pack_cache = false;
 };
 PackCacheOptions pack_cache_of(const ModelOptions& options);
-void add_pack_cache_option(CLI::App& app, ModelOptions& options);
-void add_model_options(CLI::App& app, ModelOptions& options, const char* default_compute);
+void add_pack_cache_option(Flags app, ModelOptions& options);
+void add_model_options(Flags app, ModelOptions& options, const char* default_compute);
 
 // --lora NAME=FOLDER, for commands whose requests may choose. UsageError for another form.
-void add_named_adapters(CLI::App& app, ModelOptions& options);
+void add_named_adapters(Flags app, ModelOptions& options);
 std::vector<std::pair<std::string, std::filesystem::path>> parse_named_adapters(const std::vector<std::string>& texts);
 
 // A path, or the name of a model that was pulled.

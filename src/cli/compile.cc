@@ -175,11 +175,10 @@ SEDUM_COMMAND(compile) {
                  "a .gguf file, a Hugging Face folder, a run's folder, or a name that was pulled")
       ->required();
   add_pack_cache_option(app, *o);
-  app.add_option("--threads", o->threads, "threads; 0: all cores that this process may use")
-      ->check(CLI::Range(0, 1024));
+  app.add_option("--threads", o->threads, "threads; 0: all cores that this process may use")->check(in_range(0, 1024));
   app.add_option("--rows", o->rows, "the length of prompt that products are tuned for")
       ->capture_default_str()
-      ->check(CLI::Range(1, 8192));
+      ->check(in_range(1, 8192));
   app.add_flag("--no-tune", o->no_tune, "pack only");
   app.add_flag("--json", o->json, "one JSON object");
   app.footer("example: sedum compile qwen2.5-coder-0.5b");

@@ -44,7 +44,7 @@ sedum::course::Folders CourseOptions::folders() const {
   return {.course = root, .log = log.empty() ? root / "log" : fs::path(log)};
 }
 
-SharedCourse add_course_options(CLI::App& app, const char* example) {
+SharedCourse add_course_options(Flags app, const char* example) {
   auto o = std::make_shared<CourseOptions>();
   app.footer(std::string("example: sedum course ") + example);
   app.add_option("--log", o->log, "the folder of your log, in a git repository of yours; default: course/log")
@@ -58,8 +58,8 @@ SharedCourse add_course_options(CLI::App& app, const char* example) {
   return o;
 }
 
-void add_course_language(CLI::App& app, const SharedCourse& o) {
-  app.add_option("--lang", o->language, "zh or en")->capture_default_str()->check(CLI::IsMember({"zh", "en"}));
+void add_course_language(Flags app, const SharedCourse& o) {
+  app.add_option("--lang", o->language, "zh or en")->capture_default_str()->check(one_of({"zh", "en"}));
 }
 
 namespace {
@@ -71,7 +71,7 @@ void print_commit(const CommitResult& result, bool wanted) {
   if (result.other_changes > 0) fmt::print("{} other changed files were left as they are\n", result.other_changes);
 }
 
-Run setup_start(CLI::App& app) {
+Run setup_start(Flags app) {
   struct Options {
     std::string date;
     std::vector<std::string> breaks;
@@ -126,7 +126,7 @@ nlohmann::ordered_json day_json(Day day, const Row& row, const Log& log, const s
   return d;
 }
 
-Run setup_list(CLI::App& app) {
+Run setup_list(Flags app) {
   struct Options {
     int week = 0;
     bool json = false;
@@ -134,7 +134,7 @@ Run setup_list(CLI::App& app) {
   auto o = std::make_shared<Options>();
   const SharedCourse shared = add_course_options(app, "list --week 3");
   add_course_language(app, shared);
-  app.add_option("--week", o->week, "one week only")->check(CLI::Range(1, kWeeks));
+  app.add_option("--week", o->week, "one week only")->check(in_range(1, kWeeks));
   app.add_flag("--json", o->json, "a line of JSON for each day");
   return [o, shared] {
     const Plan plan = shared->plan();
@@ -156,7 +156,7 @@ Run setup_list(CLI::App& app) {
   };
 }
 
-Run setup_run(CLI::App& app) {
+Run setup_run(Flags app) {
   struct Options {
     std::string day;
     bool quick = false;
@@ -166,7 +166,7 @@ Run setup_run(CLI::App& app) {
   app.add_option("day", o->day, "week1/day1, or 1.1")->required();
   app.add_flag("--quick", o->quick, "seconds instead of the full run");
   app.allow_extras();  // --seed, --break, --predict … are the lesson's
-  return [o, shared, &app] {
+  return [o, shared, app] {
     const Day day = parse_day(o->day);
     const Plan plan = shared->plan();
     const Lessons lessons(shared->places(), plan);
@@ -183,7 +183,7 @@ Run setup_run(CLI::App& app) {
   };
 }
 
-Run setup_check(CLI::App& app) {
+Run setup_check(Flags app) {
   struct Options {
     bool strict = false, json = false;
   };
@@ -221,7 +221,7 @@ Run setup_check(CLI::App& app) {
   };
 }
 
-Run setup_checkin(CLI::App& app) {
+Run setup_checkin(Flags app) {
   struct Options {
     std::string day, status = "done", problem, solution, reason;
     int minutes = 0;
@@ -233,11 +233,10 @@ Run setup_checkin(CLI::App& app) {
   app.add_option("day", o->day, "week3/day2, or 3.2")->required();
   app.add_option("--status", o->status, "done ✅, doing 🔄 or open ❌")
       ->capture_default_str()
-      ->check(CLI::IsMember({"done", "doing", "open"}));
-  CLI::Option* problem = app.add_option("--problem", o->problem, "what was difficult");
-  CLI::Option* solution = app.add_option("--solution", o->solution, "what solved it");
-  CLI::Option* minutes =
-      app.add_option("--minutes", o->minutes, "how long it took")->check(CLI::Range(1, kMostMinutes));
+      ->check(one_of({"done", "doing", "open"}));
+  Option problem = app.add_option("--problem", o->problem, "what was difficult");
+  Option solution = app.add_option("--solution", o->solution, "what solved it");
+  Option minutes = app.add_option("--minutes", o->minutes, "how long it took")->check(in_range(1, kMostMinutes));
   app.add_option("--override", o->reason, "why it counts without a passing run");
   app.add_flag("--no-commit", o->no_commit, "write the log, make no commit");
   return [=] {
@@ -246,9 +245,9 @@ Run setup_checkin(CLI::App& app) {
                       : o->status == "doing" ? Mark::kDoing
                                              : Mark::kOpen,
               .override_reason = o->reason};
-    if (*problem) c.problem = o->problem;
-    if (*solution) c.solution = o->solution;
-    if (*minutes) c.minutes = o->minutes;
+    if (problem->count() > 0) c.problem = o->problem;
+    if (solution->count() > 0) c.solution = o->solution;
+    if (minutes->count() > 0) c.minutes = o->minutes;
     const Folders folders = shared->folders();
     const Plan plan = shared->plan();
     const Standing standing = Lessons(shared->places(), plan).standing(c.day);
@@ -281,8 +280,8 @@ SEDUM_COMMAND(course) {
         Command{"export", "the table as a PDF", setup_course_export},
         Command{"archive", "table, programs, notes and reports in one file", setup_course_archive},
         Command{"serve", "the course as a page in the browser", setup_course_serve}}) {
-    CLI::App* sub = app.add_subcommand(name, summary);
-    sub->callback([run, chosen = setup(*sub)] { *run = chosen; });
+    Flags sub = app.add_subcommand(name, summary);
+    sub->callback([run, chosen = setup(sub)] { *run = chosen; });
   }
   return [run] { (*run)(); };
 }

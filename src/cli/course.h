@@ -30,15 +30,15 @@ struct CourseOptions {
 };
 using SharedCourse = std::shared_ptr<CourseOptions>;
 
-SharedCourse add_course_options(CLI::App& app, const char* example);
-void add_course_language(CLI::App& app, const SharedCourse& options);
+SharedCourse add_course_options(Flags app, const char* example);
+void add_course_language(Flags app, const SharedCourse& options);
 
 // course_reports.cc
-Run setup_course_review(CLI::App& app);
-Run setup_course_stage(CLI::App& app);
-Run setup_course_progress(CLI::App& app);
-Run setup_course_export(CLI::App& app);
-Run setup_course_archive(CLI::App& app);
-Run setup_course_serve(CLI::App& app);
+Run setup_course_review(Flags app);
+Run setup_course_stage(Flags app);
+Run setup_course_progress(Flags app);
+Run setup_course_export(Flags app);
+Run setup_course_archive(Flags app);
+Run setup_course_serve(Flags app);
 
 }  // namespace sedum::cli

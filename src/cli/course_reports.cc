@@ -24,7 +24,7 @@ namespace sedum::cli {
 namespace fs = std::filesystem;
 using namespace sedum::course;
 
-Run setup_course_review(CLI::App& app) {
+Run setup_course_review(Flags app) {
   auto week = std::make_shared<std::string>();
   const SharedCourse shared = add_course_options(app, "review 3");
   app.add_option("week", *week, "1 to 12")->required();
@@ -35,7 +35,7 @@ Run setup_course_review(CLI::App& app) {
   };
 }
 
-Run setup_course_stage(CLI::App& app) {
+Run setup_course_stage(Flags app) {
   struct Options {
     int stage = 0;
     StageWords words;
@@ -43,7 +43,7 @@ Run setup_course_stage(CLI::App& app) {
   auto o = std::make_shared<Options>();
   const SharedCourse shared =
       add_course_options(app, "stage 1 --gains \"attention by hand\" --improve \"more exercises\"");
-  app.add_option("stage", o->stage, "1, 2 or 3")->required()->check(CLI::Range(1, kStages));
+  app.add_option("stage", o->stage, "1, 2 or 3")->required()->check(in_range(1, kStages));
   app.add_option("--gains", o->words.gains, "收获: what you gained, if the file has none yet");
   app.add_option("--improve", o->words.improvements, "改进点: what to do better, if the file has none yet");
   return [o, shared] {
@@ -52,7 +52,7 @@ Run setup_course_stage(CLI::App& app) {
   };
 }
 
-Run setup_course_progress(CLI::App& app) {
+Run setup_course_progress(Flags app) {
   struct Options {
     std::string out;
     bool json = false;
@@ -97,7 +97,7 @@ Run setup_course_progress(CLI::App& app) {
   };
 }
 
-Run setup_course_export(CLI::App& app) {
+Run setup_course_export(Flags app) {
   struct Options {
     std::string pdf, base;
   };
@@ -122,7 +122,7 @@ Run setup_course_export(CLI::App& app) {
   };
 }
 
-Run setup_course_archive(CLI::App& app) {
+Run setup_course_archive(Flags app) {
   auto out = std::make_shared<std::string>();
   const SharedCourse shared = add_course_options(app, "archive --out course.tar.zst");
   add_course_language(app, shared);
@@ -149,7 +149,7 @@ Run setup_course_archive(CLI::App& app) {
   };
 }
 
-Run setup_course_serve(CLI::App& app) {
+Run setup_course_serve(Flags app) {
   struct Options {
     int port = 8090;
     bool no_commit = false;
@@ -158,7 +158,7 @@ Run setup_course_serve(CLI::App& app) {
   const SharedCourse shared = add_course_options(app, "serve --log ~/my-course");
   app.add_option("--port", o->port, "the port; 0 for any that is free")
       ->capture_default_str()
-      ->check(CLI::Range(0, 65535));
+      ->check(in_range(0, 65535));
   app.add_flag("--no-commit", o->no_commit, "check-ins write the log and make no commit");
   return [o, shared] {
     sedum::Progress::silence(true);

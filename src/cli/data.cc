@@ -184,12 +184,12 @@ void run_show(const DataOptions& options) {
   if (options.json) print_json(all);
 }
 
-CLI::App* add_step(CLI::App& app, const char* name, const char* summary, const char* example, const Options& options,
-                   bool writes) {
-  CLI::App* step = app.add_subcommand(name, summary);
+Flags add_step(Flags app, const char* name, const char* summary, const char* example, const Options& options,
+               bool writes) {
+  Flags step = app.add_subcommand(name, summary);
   step->footer(std::string("example: sedum data ") + example);
   step->add_option("--input", options->inputs, "JSONL, JSON array or .txt; may be repeated")->required();
-  CLI::Option* out = step->add_option("--out", options->output, writes ? "JSONL" : "where the report goes, as JSON");
+  Option out = step->add_option("--out", options->output, writes ? "JSONL" : "where the report goes, as JSON");
   if (writes) out->required();
   step->add_option("--columns", options->columns, "other names of columns: prompt=question,response=answer")
       ->delimiter(',');
@@ -197,11 +197,10 @@ CLI::App* add_step(CLI::App& app, const char* name, const char* summary, const c
   return step;
 }
 
-void add_model(CLI::App* step, const Options& options, bool required) {
-  CLI::Option* model = step->add_option("-m,--model", options->model, "whose tokenizer and chat template are used");
+void add_model(Flags step, const Options& options, bool required) {
+  Option model = step->add_option("-m,--model", options->model, "whose tokenizer and chat template are used");
   if (required) model->required();
-  step->add_option("--cutoff-len", options->cutoff_length, "tokens after which a row is cut")
-      ->check(CLI::NonNegativeNumber);
+  step->add_option("--cutoff-len", options->cutoff_length, "tokens after which a row is cut")->check(non_negative());
   step->add_flag("--train-on-prompt", options->train_on_prompt, "loss on the prompt, too");
 }
 
@@ -228,21 +227,21 @@ SEDUM_COMMAND(data) {
   app.require_subcommand(1);
   app.footer("example: sedum data inspect --input mine.jsonl --model smollm2-135m");
 
-  CLI::App* inspect = add_step(app, "inspect", "counts, lengths, languages, mistakes, examples",
-                               "inspect --input mine.jsonl --model smollm2-135m", options, false);
+  Flags inspect = add_step(app, "inspect", "counts, lengths, languages, mistakes, examples",
+                           "inspect --input mine.jsonl --model smollm2-135m", options, false);
   add_model(inspect, options, false);
 
-  CLI::App* clean = add_step(app, "clean", "normalises white space and control characters, drops empty rows",
-                             "clean --input raw.json --out clean.jsonl", options, true);
+  Flags clean = add_step(app, "clean", "normalises white space and control characters, drops empty rows",
+                         "clean --input raw.json --out clean.jsonl", options, true);
 
-  CLI::App* dedup = add_step(app, "dedup", "drops rows that repeat an earlier one, exactly or nearly",
-                             "dedup --input clean.jsonl --out unique.jsonl --threshold 0.8", options, true);
+  Flags dedup = add_step(app, "dedup", "drops rows that repeat an earlier one, exactly or nearly",
+                         "dedup --input clean.jsonl --out unique.jsonl --threshold 0.8", options, true);
   dedup->add_option("--threshold", options->dedup.threshold, "similarity from which a row is a repetition")
       ->capture_default_str();
   dedup->add_flag("--exact", options->exact_only, "exact repetitions only");
   dedup->add_option("--by", options->by_column, "compare this column instead of everything that is said");
 
-  CLI::App* split =
+  Flags split =
       add_step(app, "split", "holds rows out to measure on",
                "split --input unique.jsonl --out train.jsonl --eval-out eval.jsonl --by family", options, true);
   split->add_option("--eval-out", options->eval_output, "JSONL of the held-out rows")->required();
@@ -251,33 +250,30 @@ SEDUM_COMMAND(data) {
                     "keep rows with the same value in this column together (default: the question)");
   split->add_option("--seed", options->split.seed, "another seed holds out other rows")->capture_default_str();
 
-  CLI::App* show =
-      add_step(app, "show", "rows as the model will see them, the part with loss in green or between ⟦ and ⟧",
-               "show --input train.jsonl --model smollm2-135m --row 17", options, false);
+  Flags show = add_step(app, "show", "rows as the model will see them, the part with loss in green or between ⟦ and ⟧",
+                        "show --input train.jsonl --model smollm2-135m --row 17", options, false);
   add_model(show, options, true);
   show->remove_option(show->get_option("--out"));
-  show->add_option("--row", options->first_row, "the first row to show")
-      ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  show->add_option("--count", options->rows, "how many")->capture_default_str()->check(CLI::PositiveNumber);
+  show->add_option("--row", options->first_row, "the first row to show")->capture_default_str()->check(positive());
+  show->add_option("--count", options->rows, "how many")->capture_default_str()->check(positive());
 
-  CLI::App* pack = add_step(app, "pack", "texts as shards of token ids, for pre-training on more than memory holds",
-                            "pack --input stories.txt --model smollm2-135m --out tokens", options, true);
+  Flags pack = add_step(app, "pack", "texts as shards of token ids, for pre-training on more than memory holds",
+                        "pack --input stories.txt --model smollm2-135m --out tokens", options, true);
   add_model(pack, options, true);
   pack->get_option("--out")->description("a folder");
   pack->add_option("--shard-tokens", options->shard_tokens, "tokens of one file")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
+      ->check(positive());
 
   return [=] {
     sedum::Progress::silence(options->json);
-    if (*inspect) run_inspect(*options);
-    if (*clean) print_step(*options, sedum::data::clean(options->files()));
-    if (*dedup) run_dedup(*options);
-    if (*split)
+    if (inspect.parsed()) run_inspect(*options);
+    if (clean.parsed()) print_step(*options, sedum::data::clean(options->files()));
+    if (dedup.parsed()) run_dedup(*options);
+    if (split.parsed())
       print_step(*options,
                  sedum::data::split(options->files(), options->eval_output, options->split, options->by_column));
-    if (*show) run_show(*options);
-    if (*pack) options->train_on_prompt = true, run_pack(*options);
+    if (show.parsed()) run_show(*options);
+    if (pack.parsed()) options->train_on_prompt = true, run_pack(*options);
   };
 }

@@ -52,7 +52,7 @@ SEDUM_COMMAND(embed) {
   app.add_option("-m,--model", o->model, "an encoder (BERT, RoBERTa, a sentence-transformers folder)")->required();
   app.add_option("--text", o->texts, "a text; may be given several times");
   app.add_option("--file", o->file, "a file with a text on each line");
-  app.add_option("--threads", o->threads, "0: all")->check(CLI::Range(0, 1024));
+  app.add_option("--threads", o->threads, "0: all")->check(in_range(0, 1024));
   app.add_flag("--json", o->json, "one JSON object with the vectors");
   app.footer(
       "example: sedum embed --model all-MiniLM-L6-v2 --text \"Water it rarely.\" --text \"It needs little water.\"");

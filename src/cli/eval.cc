@@ -17,7 +17,7 @@
 namespace sedum::cli {
 namespace {
 
-Run setup_perplexity(CLI::App& app) {
+Run setup_perplexity(Flags app) {
   struct Options : ModelOptions {
     std::string file, kv_cache;
     PerplexityOptions perplexity;
@@ -31,7 +31,7 @@ Run setup_perplexity(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--kv-cache", o->kv_cache,
                  "keys and values as they are kept while text is generated: f32, bf16 or int8; else as they are")
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+      ->check(one_of({"f32", "bf16", "int8"}));
   app.add_flag("--json", o->json, "one JSON object");
   app.footer("example: sedum eval perplexity --model smollm2-135m --file book.txt --window 512 --windows 8");
   return [o] {
@@ -67,7 +67,7 @@ std::vector<std::string> answers_of(const std::string& name, const ModelOptions&
   return EngineGenerator(engine, system).generate(questions, options);
 }
 
-Run setup_compare(CLI::App& app) {
+Run setup_compare(Flags app) {
   struct Options {
     ModelOptions shared;
     std::string first, second, file, system, out;
@@ -82,7 +82,7 @@ Run setup_compare(CLI::App& app) {
   app.add_option("--questions", o->file, "rows with questions; answers in them are not looked at")->required();
   app.add_option("--compute", o->shared.compute, "precision: f32, bf16 or int8")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+      ->check(one_of({"f32", "bf16", "int8"}));
   app.add_option("--threads", o->shared.threads, "threads; 0: all");
   app.add_option("--system", o->system, "the system message");
   app.add_option("--max-tokens", o->generator.max_tokens, "the longest answer")->capture_default_str();
@@ -126,8 +126,8 @@ SEDUM_COMMAND(eval) {
   for (const auto& [name, summary, setup] :
        {Command{"perplexity", "how well a model predicts a text", setup_perplexity},
         Command{"compare", "two models' answers side by side", setup_compare}}) {
-    CLI::App* sub = app.add_subcommand(name, summary);
-    sub->callback([run, chosen = setup(*sub)] { *run = chosen; });
+    Flags sub = app.add_subcommand(name, summary);
+    sub->callback([run, chosen = setup(sub)] { *run = chosen; });
   }
   return [run] { (*run)(); };
 }

@@ -17,11 +17,11 @@ SEDUM_COMMAND(feedback) {
     std::string kind = "examples", out, history;
   };
   auto o = std::make_shared<Options>();
-  CLI::App* sub = app.add_subcommand("export", "ratings, corrections and votes as rows to train on");
+  Flags sub = app.add_subcommand("export", "ratings, corrections and votes as rows to train on");
   sub->add_option("--kind", o->kind,
                   "examples: answers that were liked or corrected; preferences: pairs for DPO; all: as it was given")
       ->capture_default_str()
-      ->check(CLI::IsMember({"examples", "preferences", "all"}));
+      ->check(one_of({"examples", "preferences", "all"}));
   sub->add_option("--out", o->out, "the file to write; standard output otherwise");
   sub->add_option("--history", o->history, "the file that `sedum serve` keeps");
   app.require_subcommand(1);

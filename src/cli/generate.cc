@@ -102,8 +102,8 @@ void generate_target(const GenerateOptions& o, const Checkpoint& checkpoint) {
 SEDUM_COMMAND(generate) {
   auto o = std::make_shared<GenerateOptions>();
   add_model_options(app, *o, "int8");
-  auto* prompt = app.add_option("-p,--prompt", o->prompt, "the question");
-  auto* file = app.add_option("--prompt-file", o->prompt_file, "a file with the question")->excludes(prompt);
+  const Option prompt = app.add_option("-p,--prompt", o->prompt, "the question");
+  const Option file = app.add_option("--prompt-file", o->prompt_file, "a file with the question")->excludes(prompt);
   app.add_option("--ids", o->ids, "the prompt as token ids")->excludes(prompt)->excludes(file);
   app.add_option("--system", o->system, "a system message before the question");
   add_sampling_options(app, o->sampling);
@@ -113,7 +113,7 @@ SEDUM_COMMAND(generate) {
   app.add_flag("--raw", o->raw, "go on with the text as it is, without the chat template");
   app.add_flag("--json", o->json, "one JSON object instead of streamed text");
   app.footer("example: sedum generate --model smollm2-135m --prompt \"How often do I water an Echeveria?\"");
-  return [o, &app] {
+  return [o, app] {
     finish_sampling(app, o->search, o->sampling);
     if (o->prompt.empty() && o->prompt_file.empty() && o->ids.empty())
       throw UsageError("there is no prompt", "give --prompt, --prompt-file or --ids");

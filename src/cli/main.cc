@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <string>
 
+#include <CLI/CLI.hpp>
+
 #include "base/error.h"
 #include "base/progress.h"
 #include "cli/command.h"
@@ -29,7 +31,7 @@ int main(int argc, char** argv) {
   sedum::cli::Run run;
   for (const auto& command : sedum::cli::commands()) {
     CLI::App* sub = app.add_subcommand(command.name, command.summary);
-    sub->callback([&run, chosen = command.setup(*sub)] { run = chosen; });
+    sub->callback([&run, chosen = command.setup(sedum::cli::Flags(sub))] { run = chosen; });
   }
   try {
     app.parse(argc, argv);

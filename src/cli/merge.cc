@@ -94,7 +94,7 @@ SEDUM_COMMAND(convert) {
   app.add_option("--out", o->out, "NAME.gguf, or a folder for safetensors")->required();
   app.add_option("--adapter", o->adapter, "write this adapter of the model alone, as NAME.gguf for llama.cpp's --lora");
   app.add_option("--format", o->format, "gguf or safetensors; default: by the name of --out")
-      ->check(CLI::IsMember({"gguf", "safetensors"}));
+      ->check(one_of({"gguf", "safetensors"}));
   app.add_option("--type", o->type, "how matrices are stored: f32, f16, bf16, q8_0 …")->capture_default_str();
   app.footer("example: sedum convert --model smollm2-135m --out smollm2-q8.gguf --type q8_0");
   return [o] {

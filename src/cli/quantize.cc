@@ -142,32 +142,29 @@ SEDUM_COMMAND(quantize) {
   app.add_option("--calibration", o->calibration, "a text (or JSONL) that the quantiser looks at");
   app.add_option("--calibration-windows", o->rows.max_windows, "windows of it at most")
       ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
+      ->check(in_range(1, 100000));
   app.add_option("--calibration-length", o->rows.window, "tokens of a window")
       ->capture_default_str()
-      ->check(CLI::Range(2, 1000000));
+      ->check(in_range(2, 1000000));
   app.add_option("--imatrix", o->imatrix, "an importance matrix for K-quants, as llama-imatrix writes it")
-      ->check(CLI::ExistingFile);
+      ->check(existing_file());
   app.add_option("--save-imatrix", o->save_imatrix, "where to keep the one that --calibration gives");
-  app.add_option("--bits", o->gptq.bits, "gptq, rtn: 2, 4 or 8")
-      ->capture_default_str()
-      ->check(CLI::IsMember({2, 4, 8}));
+  app.add_option("--bits", o->gptq.bits, "gptq, rtn: 2, 4 or 8")->capture_default_str()->check(one_of({2, 4, 8}));
   app.add_option("--group-size", o->gptq.group_size, "gptq, rtn: columns that share a scale")
       ->capture_default_str()
-      ->check(CLI::Range(1, 1 << 20));
+      ->check(in_range(1, 1 << 20));
   app.add_flag("--asymmetric", o->asymmetric, "gptq, rtn: a zero point for each group");
   app.add_flag("--desc-act", o->gptq.desc_act, "gptq: columns with the largest inputs first");
   app.add_option("--damp-percent", o->gptq.damp_percent, "gptq: of the mean diagonal, added to it")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(in_range(0.0, 1.0));
   app.add_flag("--report", o->report, "compare with the original: perplexity, KL, size");
-  app.add_option("--text", o->text, "the text of the report")->check(CLI::ExistingFile);
+  app.add_option("--text", o->text, "the text of the report")->check(existing_file());
   app.add_option("--windows", o->windows, "windows of 512 tokens of it at most")->capture_default_str();
   app.add_option("--compute", o->compute, "precision of the report: f32, bf16 or int8")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
-  app.add_option("--threads", o->threads, "threads; 0: all cores that this process may use")
-      ->check(CLI::Range(0, 1024));
+      ->check(one_of({"f32", "bf16", "int8"}));
+  app.add_option("--threads", o->threads, "threads; 0: all cores that this process may use")->check(in_range(0, 1024));
   app.add_flag("--json", o->json, "one JSON object");
   app.footer(
       "example: sedum quantize --model smollm2-135m --out smollm2-q4km.gguf --type q4_K_M --calibration book.txt "

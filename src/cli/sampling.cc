@@ -7,7 +7,7 @@
 
 namespace sedum::cli {
 
-void add_sampling_options(CLI::App& app, SamplingParams& s) {
+void add_sampling_options(Flags app, SamplingParams& s) {
   app.add_option("--max-tokens", s.max_tokens, "the longest answer; -1: until the context is full")
       ->capture_default_str();
   app.add_option("--temperature", s.temperature, "0: always the likeliest token")->capture_default_str();
@@ -27,7 +27,7 @@ void add_sampling_options(CLI::App& app, SamplingParams& s) {
   app.add_option("--stop", s.stop, "text that ends the answer; may be given several times");
 }
 
-void add_search_options(CLI::App& app, SamplingParams& s, SearchOptions& o) {
+void add_search_options(Flags app, SamplingParams& s, SearchOptions& o) {
   app.add_option("-n", s.n, "answers")->capture_default_str();
   app.add_option("--best-of", s.best_of, "make so many and keep the n likeliest; 0: n")->capture_default_str();
   app.add_option("--logprobs", s.logprobs,
@@ -37,7 +37,7 @@ void add_search_options(CLI::App& app, SamplingParams& s, SearchOptions& o) {
   app.add_option("--length-penalty", s.length_penalty, "above 0: beams may be longer")->capture_default_str();
   app.add_option("--early-stopping", o.early_stopping, "of beam search: true, false or never")
       ->capture_default_str()
-      ->check(CLI::IsMember({"true", "false", "never"}));
+      ->check(one_of({"true", "false", "never"}));
   app.add_option("--num-beam-groups", s.num_beam_groups, "groups of beams that avoid each other's tokens")
       ->capture_default_str();
   app.add_option("--diversity-penalty", s.diversity_penalty, "how much they do")->capture_default_str();
@@ -45,7 +45,7 @@ void add_search_options(CLI::App& app, SamplingParams& s, SearchOptions& o) {
       ->capture_default_str();
 }
 
-void finish_sampling(const CLI::App& app, const SearchOptions& o, SamplingParams& s) {
+void finish_sampling(Flags app, const SearchOptions& o, SamplingParams& s) {
   s.early_stopping = o.early_stopping == "never"  ? EarlyStopping::kNever
                      : o.early_stopping == "true" ? EarlyStopping::kTrue
                                                   : EarlyStopping::kFalse;
@@ -62,13 +62,14 @@ void finish_sampling(const CLI::App& app, const SearchOptions& o, SamplingParams
   }
 }
 
-void add_grammar_options(CLI::App& app, GrammarOptions& o) {
-  auto* schema = app.add_option("--json-schema", o.json_schema, "a file with a JSON schema that the answer satisfies");
-  auto* regex =
+void add_grammar_options(Flags app, GrammarOptions& o) {
+  const Option schema =
+      app.add_option("--json-schema", o.json_schema, "a file with a JSON schema that the answer satisfies");
+  const Option regex =
       app.add_option("--regex", o.regex, "a regular expression that the whole answer matches")->excludes(schema);
-  auto* choice = app.add_option("--choice", o.choices, "the answer is one of these; given several times")
-                     ->excludes(schema)
-                     ->excludes(regex);
+  const Option choice = app.add_option("--choice", o.choices, "the answer is one of these; given several times")
+                            ->excludes(schema)
+                            ->excludes(regex);
   app.add_flag("--json-object", o.json_object, "the answer is a JSON object")
       ->excludes(schema)
       ->excludes(regex)
@@ -83,29 +84,29 @@ GrammarSpec grammar_of(const GrammarOptions& o) {
   return {};
 }
 
-void add_kv_cache_option(CLI::App& app, std::string& kv_cache) {
+void add_kv_cache_option(Flags app, std::string& kv_cache) {
   app.add_option("--kv-cache", kv_cache,
                  "precision of keys and values: f32 (always so with --compute f32), bf16 or int8")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+      ->check(one_of({"f32", "bf16", "int8"}));
 }
 
 DType kv_cache_type(const std::string& kv_cache) {
   return kv_cache == "f32" ? DType::kF32 : kv_cache == "int8" ? DType::kI8 : DType::kBF16;
 }
 
-void add_engine_options(CLI::App& app, EngineChoices& c) {
+void add_engine_options(Flags app, EngineChoices& c) {
   app.add_option("--context", c.context, "tokens of a conversation; 0: the model's own, at most 32,768")
-      ->check(CLI::Range(0, 1 << 24));
+      ->check(in_range(0, 1 << 24));
   add_kv_cache_option(app, c.kv_cache);
   app.add_option("--draft-model", c.draft_model, "a smaller model of the same family that guesses tokens ahead");
   app.add_option("--draft-tokens", c.draft_tokens, "how many it guesses at most")
       ->capture_default_str()
-      ->check(CLI::Range(1, 32));
+      ->check(in_range(1, 32));
   app.add_option("--prompt-lookup", c.prompt_lookup,
                  "guess up to so many tokens from where the last ones stood before; 0: off")
       ->capture_default_str()
-      ->check(CLI::Range(0, 32));
+      ->check(in_range(0, 32));
 }
 
 std::string first_adapter(const GenerationEngine& engine) {

@@ -1,29 +1,28 @@
 #pragma once
 // The options of generating text that generate, chat and others share.
 
-#include <CLI/CLI.hpp>
-
+#include "cli/flags.h"
 #include "infer/local_engine.h"
 
 namespace sedum::cli {
 
-void add_sampling_options(CLI::App& app, SamplingParams& sampling);
+void add_sampling_options(Flags app, SamplingParams& sampling);
 
 // Beams, several answers, log-probabilities: for commands that wait for whole answers.
 struct SearchOptions {
   std::string early_stopping = "false";
   std::vector<std::string> logit_bias = {};  // "ID=BIAS"
 };
-void add_search_options(CLI::App& app, SamplingParams& sampling, SearchOptions& options);
+void add_search_options(Flags app, SamplingParams& sampling, SearchOptions& options);
 // Once the command line was read. UsageError for what cannot be read.
-void finish_sampling(const CLI::App& app, const SearchOptions& options, SamplingParams& sampling);
+void finish_sampling(Flags app, const SearchOptions& options, SamplingParams& sampling);
 
 struct GrammarOptions {
   std::string json_schema, regex;
   std::vector<std::string> choices = {};
   bool json_object = false;
 };
-void add_grammar_options(CLI::App& app, GrammarOptions& options);
+void add_grammar_options(Flags app, GrammarOptions& options);
 GrammarSpec grammar_of(const GrammarOptions& options);  // reads the schema's file
 
 // How the engine works; none of it changes an answer, but for the precision of keys and values.
@@ -32,9 +31,9 @@ struct EngineChoices {
   int draft_tokens = 6, prompt_lookup = 0;
   int64_t context = 0;
 };
-void add_engine_options(CLI::App& app, EngineChoices& choices);
+void add_engine_options(Flags app, EngineChoices& choices);
 // --kv-cache f32|bf16|int8
-void add_kv_cache_option(CLI::App& app, std::string& kv_cache);
+void add_kv_cache_option(Flags app, std::string& kv_cache);
 DType kv_cache_type(const std::string& kv_cache);
 
 std::string first_adapter(const GenerationEngine& engine);  // the first --lora's name, or ""

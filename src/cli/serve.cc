@@ -121,7 +121,7 @@ SEDUM_COMMAND(serve) {
   app.add_option("--host", o->server.host, "the address to listen on; 0.0.0.0 for all")->capture_default_str();
   app.add_option("--port", o->server.port, "the port; 0 for any that is free")
       ->capture_default_str()
-      ->check(CLI::Range(0, 65535));
+      ->check(in_range(0, 65535));
   app.add_option("--api-key-file", o->key_file,
                  "a file of keys, one a line, each with bounds if wanted: KEY name=N requests_per_minute=N "
                  "tokens_per_minute=N concurrent=N");
@@ -132,27 +132,27 @@ SEDUM_COMMAND(serve) {
   app.add_option("--history", o->history, "the file that keeps the page's conversations, ratings and votes");
   app.add_flag("--no-history", o->no_history, "keep none of these");
   app.add_option("--context", o->context, "tokens of one conversation; 0: the model's own, at most 32,768")
-      ->check(CLI::Range(0, 1 << 24));
+      ->check(in_range(0, 1 << 24));
   add_kv_cache_option(app, o->kv_cache);
   app.add_option("--max-requests", o->server.max_requests, "in flight at once; more are refused")
       ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
+      ->check(in_range(1, 100000));
   app.add_option("--max-body-bytes", o->server.limits.body_bytes, "of a request; larger ones are refused")
       ->capture_default_str()
-      ->check(CLI::Range(1024, 1 << 30));
+      ->check(in_range(1024, 1 << 30));
   app.add_option("--idle-seconds", o->server.limits.idle_seconds, "that a connection may wait between two requests")
       ->capture_default_str()
-      ->check(CLI::Range(0.1, 86400.0));
+      ->check(in_range(0.1, 86400.0));
   app.add_option("--request-seconds", o->server.limits.request_seconds, "that a request may take to arrive")
       ->capture_default_str()
-      ->check(CLI::Range(0.1, 86400.0));
+      ->check(in_range(0.1, 86400.0));
   app.add_option("--drain-seconds", o->drain, "that answers in the making get when the server is stopped")
       ->capture_default_str()
-      ->check(CLI::Range(0.0, 86400.0));
+      ->check(in_range(0.0, 86400.0));
   app.add_option("--log", o->log,
                  "a line for each answer on standard error: json, text or none; auto: text on a terminal")
       ->capture_default_str()
-      ->check(CLI::IsMember({"auto", "json", "text", "none"}));
+      ->check(one_of({"auto", "json", "text", "none"}));
   app.add_flag("--log-prompts", o->server.log_prompts, "log what was asked, too");
   app.footer("example: sedum serve --model qwen2.5-coder-0.5b --port 8080");
   return [o] {

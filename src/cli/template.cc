@@ -27,7 +27,7 @@ SEDUM_COMMAND(template) {
     bool generation = false;
   };
   auto o = std::make_shared<Options>();
-  auto* model = app.add_option("-m,--model", o->model, "the model whose template is rendered");
+  const Option model = app.add_option("-m,--model", o->model, "the model whose template is rendered");
   app.add_option("--template", o->file, "a file with a Jinja template")->excludes(model);
   app.add_option("--messages", o->messages, "a JSON file: [{\"role\": \"user\", \"content\": \"Hi\"}]")->required();
   app.add_option("--tools", o->tools, "a JSON file with a list of functions");

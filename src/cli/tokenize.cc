@@ -44,7 +44,7 @@ SEDUM_COMMAND(tokenize) {
   };
   auto o = std::make_shared<Options>();
   app.add_option("-m,--model", o->model, "a model, or a tokenizer.json, .model, vocab.txt or vocab.json")->required();
-  auto* text = app.add_option("--text", o->text, "the text");
+  const Option text = app.add_option("--text", o->text, "the text");
   app.add_option("--file", o->file, "a file with the text")->excludes(text);
   app.add_flag("--no-special", o->no_special, "no BOS or EOS, and special tokens in the text are plain text");
   app.add_flag("--json", o->json, "one JSON object");

@@ -102,14 +102,14 @@ SEDUM_COMMAND(tokenizer) {
   auto o = std::make_shared<TrainOptions>();
   app.require_subcommand(1);
   app.footer("example: sedum tokenizer train --type bpe --vocab-size 8000 --input book.txt --out my-tokenizer");
-  CLI::App* train = app.add_subcommand("train", "a tokenizer of one's own, from text files");
+  Flags train = app.add_subcommand("train", "a tokenizer of one's own, from text files");
   train->add_option("--type", o->training.type, "bpe (byte-level), unigram or wordpiece")
       ->capture_default_str()
-      ->check(CLI::IsMember({"bpe", "unigram", "wordpiece"}));
+      ->check(one_of({"bpe", "unigram", "wordpiece"}));
   train->add_option("--vocab-size", o->training.vocab_size, "tokens, special ones included")
       ->capture_default_str()
-      ->check(CLI::PositiveNumber);
-  train->add_option("--input", o->inputs, "text files, each of any size")->required()->check(CLI::ExistingFile);
+      ->check(positive());
+  train->add_option("--input", o->inputs, "text files, each of any size")->required()->check(existing_file());
   train->add_option("--out", o->output, "the folder for tokenizer.json")->required();
   train->add_option("--pre-tokenizer", o->training.pre_tokenizer, "bpe: how words are cut, by GGUF's names")
       ->capture_default_str();
@@ -120,16 +120,16 @@ SEDUM_COMMAND(tokenizer) {
   train->add_flag("--json", o->json, "one JSON object");
   train->footer("example: sedum tokenizer train --type bpe --vocab-size 8000 --input book.txt --out my-tokenizer");
   auto b = std::make_shared<BenchOptions>();
-  CLI::App* bench = app.add_subcommand("bench", "how fast a tokenizer encodes, on one thread");
+  Flags bench = app.add_subcommand("bench", "how fast a tokenizer encodes, on one thread");
   bench->add_option("-m,--model", b->model, "a model, or a tokenizer.json, .model, vocab.txt or vocab.json")
       ->required();
-  bench->add_option("--file", b->file, "a text file")->required()->check(CLI::ExistingFile);
+  bench->add_option("--file", b->file, "a text file")->required()->check(existing_file());
   bench->add_option("--seconds", b->seconds, "how long to repeat")->capture_default_str();
   bench->add_flag("--lines", b->lines, "each line on its own");
   bench->add_flag("--json", b->json, "one JSON object");
   bench->footer("example: sedum tokenizer bench --model smollm2-135m --file book.txt");
   return [=] {
-    if (*train) run_train(*o);
-    if (*bench) run_bench(*b);
+    if (train.parsed()) run_train(*o);
+    if (bench.parsed()) run_bench(*b);
   };
 }

@@ -30,7 +30,7 @@ struct TrainOptions {
   int dashboard = -1;  // a port; −1: none
 };
 
-void add_train_options(CLI::App& app, TrainOptions& options) {
+void add_train_options(Flags app, TrainOptions& options) {
   app.add_option("config", options.config, "the recipe, a YAML file")->required();
   app.add_option("overrides", options.overrides, "key=value: replaces the recipe's value");
   app.add_flag("--json", options.json, "JSON lines instead of text");
@@ -164,7 +164,7 @@ SEDUM_COMMAND(train) {
                "look at every operator's result: names the first that is no number, with its layer and rows (slower)");
   app.add_option("--dashboard", o->dashboard,
                  "follow the run as a page on this port of this machine (0: any that is free)")
-      ->check(CLI::Range(0, 65535));
+      ->check(in_range(0, 65535));
   app.footer(
       "The keys of a recipe are those of TrainingArguments and PEFT; docs/training.md lists them.\n"
       "A run that was interrupted goes on when the same command is given again.\n"
@@ -176,16 +176,16 @@ SEDUM_COMMAND(plan) {
   auto o = std::make_shared<PlanOptions>();
   add_train_options(app, *o);
   app.get_option("config")->required(false);
-  app.add_option("--serve", o->serve, "instead of a run: a model that generates")->excludes("config");
+  app.add_option("--serve", o->serve, "instead of a run: a model that generates")->excludes(app.get_option("config"));
   add_kv_cache_option(app, o->kv_cache);
   app.add_option("--compute", o->compute, "with --serve: f32, bf16 or int8")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+      ->check(one_of({"f32", "bf16", "int8"}));
   app.add_option("--context", o->context, "with --serve: tokens of a sequence; 0: the model's own, at most 32,768")
-      ->check(CLI::Range(0, 1 << 24));
+      ->check(in_range(0, 1 << 24));
   app.add_option("--sequences", o->sequences, "with --serve: at once")
       ->capture_default_str()
-      ->check(CLI::Range(1, 100000));
+      ->check(in_range(1, 100000));
   app.footer(
       "example: sedum plan recipes/lora.yaml per_device_train_batch_size=8\n"
       "example: sedum plan --serve qwen2.5-coder-0.5b --context 4096 --sequences 8 --kv-cache int8");
