@@ -1,5 +1,8 @@
 // sedum classify
 
+#include <algorithm>
+#include <optional>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -129,13 +132,19 @@ void print_answers(const Classifier& classifier, const std::vector<Answer>& answ
 
 SEDUM_COMMAND(classify) {
   struct Options {
-    ModelOptions model;
-    std::string file;
+    std::string model, adapter, compute = "f32", file;
     std::vector<std::string> texts;
+    int threads = 0;
     bool json = false;
   };
   auto o = std::make_shared<Options>();
-  add_model_options(app, o->model, "f32");
+  app.add_option("-m,--model", o->model, "an encoder with a head for classes, or the folder of a run that trained one")
+      ->required();
+  app.add_option("--adapter", o->adapter, "the folder of a PEFT adapter");
+  app.add_option("--compute", o->compute, "precision: f32 (exact), bf16 or int8")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
+  app.add_option("--threads", o->threads, "0: all")->check(CLI::Range(0, 1024));
   app.add_option("--text", o->texts, "a text; may be given several times");
   app.add_option("--file", o->file,
                  "texts, one on each line; or rows (.jsonl) with text, or tokens, and perhaps labels");
@@ -144,8 +153,8 @@ SEDUM_COMMAND(classify) {
   return [o] {
     const std::vector<data::Labelled> rows = rows_of(o->texts, o->file);
     if (rows.empty()) throw UsageError("there is no text", "give --text or --file");
-    Runtime runtime(o->model.threads);
-    const Classifier classifier(runtime, find_model(o->model.model), parse_compute(o->model.compute), o->model.adapter);
+    Runtime runtime(o->threads);
+    const Classifier classifier(runtime, find_model(o->model), parse_compute(o->compute), o->adapter);
     const std::vector<Answer> answers = classify(classifier, rows);
     const auto scores = scores_of(classifier, rows, answers);
     if (!o->json) {

@@ -91,7 +91,11 @@ TEST_F(Kinds, MixturesOfExperts) {
     for (const int threads : {1, 3}) {
       TrainConfig other = balanced;
       other.gradient_checkpointing = recompute, other.threads = threads;
-      EXPECT_EQ(losses(other), with) << recompute << threads;
+      if (recompute) {
+        EXPECT_EQ(losses(other), with) << threads;
+      } else {
+        expect_close(losses(other), with, "not computed again");
+      }
     }
   TrainConfig dense = balanced;
   dense.model.clear(), dense.model_name_or_path = testing::tiny_model().string(), dense.output_dir = folder_ / "dense";

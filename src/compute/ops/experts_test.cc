@@ -1,5 +1,6 @@
 #include "compute/ops/experts.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <gtest/gtest.h>
