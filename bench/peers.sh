@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes the virtual environment that the benchmarks compare with, and prints what is in it.
 #   bench/peers.sh FOLDER
-# PyTorch, transformers, PEFT, and llama.cpp through llama-cpp-python, compiled here for this processor: a ready-made wheel would
+# PyTorch, transformers, PEFT, the peers of tokenizers, and llama.cpp through llama-cpp-python, compiled here for this processor: a ready-made wheel would
 # leave its widest instructions unused. pip's own settings apply (an index with PyTorch for the CPU alone saves a large download).
 # Needs python3-venv, a C++ compiler and cmake. Packages that are there already stay as they are: for new versions, a new folder.
 # shellcheck disable=SC2086  # $packages is a list of names
@@ -10,7 +10,7 @@ set -eu
 folder=$1
 [ -x "$folder/bin/python" ] || python3 -m venv "$folder"
 python=$folder/bin/python
-packages="torch transformers peft tokenizers gguf jinja2 numpy"
+packages="torch transformers peft tokenizers sentencepiece tiktoken gguf jinja2 numpy"
 
 "$python" -m pip install --quiet --disable-pip-version-check $packages
 # --no-cache-dir: a wheel in pip's cache may have been compiled without these flags.

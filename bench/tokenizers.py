@@ -14,6 +14,7 @@ import pathlib
 import measure
 from measure import Run, Table
 
+measure.PACKAGES[:] = ["tiktoken", "tokenizers", "sentencepiece"]
 PEER = str(measure.SCRIPTS / "tokenizers_peer.py")
 # What is measured: our file, the peers with theirs, whether line by line.
 KINDS = [
