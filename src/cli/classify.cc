@@ -143,8 +143,8 @@ SEDUM_COMMAND(classify) {
   app.add_option("--adapter", o->adapter, "the folder of a PEFT adapter");
   app.add_option("--compute", o->compute, "precision: f32 (exact), bf16 or int8")
       ->capture_default_str()
-      ->check(CLI::IsMember({"f32", "bf16", "int8"}));
-  app.add_option("--threads", o->threads, "0: all")->check(CLI::Range(0, 1024));
+      ->check(one_of({"f32", "bf16", "int8"}));
+  app.add_option("--threads", o->threads, "0: all")->check(in_range(0, 1024));
   app.add_option("--text", o->texts, "a text; may be given several times");
   app.add_option("--file", o->file,
                  "texts, one on each line; or rows (.jsonl) with text, or tokens, and perhaps labels");
