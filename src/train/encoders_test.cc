@@ -321,6 +321,39 @@ TEST_F(Encoders, ClassificationsLossIsTheMeanOverTexts) {
   EXPECT_NEAR(pieces.second, whole.second, 1e-5 * whole.second);
 }
 
+// Dropout in the model, in an adapter and before the head: what is dropped follows the texts, not the rows that a head is given.
+TEST_F(Encoders, DropoutOfHeadsFollowsTheTexts) {
+  config_.finetuning_type = "lora", config_.resid_pdrop = 0.2f, config_.embd_pdrop = 0.1f;
+  config_.lora = {
+      .r = 4, .lora_alpha = 16, .lora_dropout = 0.3f, .init_lora_weights = "false", .target_modules = {"all-linear"}};
+  for (const std::string kind : {"texts", "words", "masked"}) {
+    if (kind == "masked") {
+      masked_lm();
+    } else {
+      config_.stage = "classify", config_.model_name_or_path = testing::tiny_model("bert_plain").string();
+      if (kind == "texts")
+        write({{{"text", "water"}, {"label", 0}},
+               {{"text", "the dry soil"}, {"label", 1}},
+               {{"text", "often"}, {"label", 0}},
+               {{"text", "a leaf"}, {"label", 1}}});
+      else
+        write({{{"tokens", {"water", "it"}}, {"labels", {0, 1}}},
+               {{"tokens", {"the", "dry", "soil"}}, {"labels", {1, 1, 0}}},
+               {{"tokens", {"often"}}, {"labels", {0}}},
+               {{"tokens", {"a", "leaf"}}, {"labels", {1, 0}}}});
+    }
+    config_.per_device_train_batch_size = 4, config_.gradient_accumulation_steps = 1;
+    const auto whole = first_step(config_);
+    config_.per_device_train_batch_size = 1, config_.gradient_accumulation_steps = 4;
+    const auto pieces = first_step(config_);
+    EXPECT_NEAR(pieces.first, whole.first, 1e-5 * whole.first) << kind;
+    EXPECT_NEAR(pieces.second, whole.second, 1e-5 * whole.second) << kind;
+    TrainConfig calm = config_;
+    calm.resid_pdrop = 0, calm.embd_pdrop = 0, calm.lora.lora_dropout = 0;
+    EXPECT_GT(std::abs(first_step(calm).first - pieces.first), 1e-4) << kind;
+  }
+}
+
 // An adapter of an encoder that only embeds: PEFT's word for it, and vectors that it changes.
 TEST_F(Encoders, AdaptersEmbed) {
   config_.stage = "embed", config_.model_name_or_path = testing::tiny_model("bert_plain").string();

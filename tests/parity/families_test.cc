@@ -302,7 +302,7 @@ TEST(Families, QuantisedExperts) {
   std::sort(rows.begin(), rows.end());
   std::printf("  tokens differ by %.3f, %.3f, %.3f (least, median, most)\n", rows.front(), rows[rows.size() / 2],
               rows.back());
-  EXPECT_LE(rows[rows.size() / 2], 0.1);
+  EXPECT_LE(rows[rows.size() / 2], 0.2);  // about 0.1 with 8 bits and random weights
   EXPECT_LE(rows.back(), 1);
   EXPECT_NE(int8, exact);
   std::vector<float> alone;

@@ -10,6 +10,7 @@
 #include "compute/ops/norm.h"
 #include "model/nn/attention.h"
 #include "model/nn/names_factory.h"
+#include "model/nn/row_keys.h"
 
 namespace sedum {
 
@@ -125,8 +126,9 @@ Variable BertModel::sequence_logits(Context& ctx, const Variable& hidden, const 
   auto first = std::make_shared<std::vector<int32_t>>();
   for (const AttentionSegment& s : *batch.segments) first->push_back(int32_t(s.query_begin));
   const Linear& dense = transform_ ? *transform_ : *pooler_;
-  const Variable pooled = ops::tanh(ctx, dense.forward(ctx, ops::select_rows(ctx, hidden, first)));
-  return classifier_->forward(ctx, ops::dropout(ctx, pooled, config_.resid_pdrop, stream_of("classifier")));
+  Context of_first = context_of_rows(ctx, *first);
+  const Variable pooled = ops::tanh(of_first, dense.forward(of_first, ops::select_rows(ctx, hidden, first)));
+  return classifier_->forward(of_first, ops::dropout(of_first, pooled, config_.resid_pdrop, stream_of("classifier")));
 }
 
 std::vector<std::string> bert_tensors(const ModelConfig& config) {

@@ -4,6 +4,7 @@
 
 #include "compute/ops/loss.h"
 #include "data/labelled.h"
+#include "model/nn/row_keys.h"
 #include "train/objectives/objectives.h"
 
 namespace sedum {
@@ -73,7 +74,8 @@ class Classification : public Objective {
       }
     }
     const auto shared = [](Ids32 ids) { return std::make_shared<const Ids32>(std::move(ids)); };
-    const Variable logits = words ? model_.token_logits(ctx, ops::select_rows(ctx, hidden, shared(std::move(rows))))
+    Context of_rows = context_of_rows(ctx, rows);
+    const Variable logits = words ? model_.token_logits(of_rows, ops::select_rows(ctx, hidden, shared(std::move(rows))))
                                   : model_.sequence_logits(ctx, hidden, batch);
     return {logits, shared(std::move(classes)), std::move(sequence)};
   }

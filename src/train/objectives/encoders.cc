@@ -8,6 +8,7 @@
 #include "compute/ops/norm.h"
 #include "compute/ops/pooling.h"
 #include "data/masking.h"
+#include "model/nn/row_keys.h"
 #include "train/objectives/objectives.h"
 
 namespace sedum {
@@ -74,7 +75,8 @@ class MaskedLm : public Objective {
     Batch seen = to_batch(batch, config_);
     seen.ids = shared(masked.ids);
     const Variable hidden = ops::select_rows(ctx, model_.hidden_states(ctx, seen), shared(masked.rows));
-    return ops::cross_entropy(ctx, model_.masked_lm_logits(ctx, hidden), shared(masked.labels), float(1 / divisor));
+    Context of_rows = context_of_rows(ctx, masked.rows);
+    return ops::cross_entropy(ctx, model_.masked_lm_logits(of_rows, hidden), shared(masked.labels), float(1 / divisor));
   }
 
   const TrainConfig& config_;
