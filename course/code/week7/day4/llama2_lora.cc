@@ -153,9 +153,7 @@ int main(int argc, char** argv) {
        [&] { fs::resize_file(folder / "m/model.safetensors", fs::file_size(folder / "m/model.safetensors") / 2); }},
       {"权重与 config 的尺寸不合", [&] { config([](auto& c) { c["intermediate_size"] = 96; }); }},
       {"少了一层", [&] { config([](auto& c) { c["num_hidden_layers"] = 9; }); }},
-      {"位置编码的写法不认得", [&] {
-         config([](auto& c) { c["rope_scaling"] = {{"rope_type", "brand_new"}, {"factor", 4.0}}; });
-       }}};
+      {"位置编码的写法不认得", [&] { config([](auto& c) { c["rope_parameters"]["rope_type"] = "brand_new"; }); }}};
   report::Table table({"毛病", "结果", "说什么，怎么改"});
   double wrong = 0, silent = 0, refused = 0;
   for (const Ailment& a : ailments) {

@@ -115,7 +115,7 @@ int main(int argc, char** argv) {
                                  {"数据增强", "augment", 0, true, 0},
                                  {"早停", "stop", 0, false, 3}};
   report::Table table({"", "步数", "训练行", "没见过的行，最后", "最低", "差距（最后）"});
-  report::Plot curves("训练行（短）与没见过的行（长）", "步数", "损失");
+  report::Plot curves("训练行与没见过的行", "步数", "损失");
   std::vector<report::Values> heights(2);
   double turned = 1e9, wrong = 0, stopped_late = 0;
   for (const Arm& arm : arms) {
