@@ -62,6 +62,34 @@ TEST(QuantisedFolder, Int8IsWithinHalfAStep) {
   }
 }
 
+// A threshold that takes nearly all activations out leaves the rounding of none of them: what a folder's config.json says is what is run.
+TEST(QuantisedFolder, Int8RunsWithTheThresholdOfItsConfig) {
+  const ScratchFolder scratch;
+  write_int8_folder(scratch / "m", Checkpoint::open(tiny_model("qwen2")));
+  const std::string config = read_file(scratch / "m" / "config.json");
+  const auto hidden = [&](const std::string& threshold, Compute compute) {
+    std::string changed = config;
+    const std::string key = "\"llm_int8_threshold\": 6.0";
+    changed.replace(changed.find(key), key.size(), "\"llm_int8_threshold\": " + threshold);
+    write_file(scratch / "m" / "config.json", changed);
+    Runtime runtime(2);
+    const RuntimeModel model(runtime, scratch / "m", {.compute = compute});
+    Context ctx = runtime.context(compute);
+    const Variable h = model.model().hidden_states(ctx, Batch::of_sequences({{5, 9, 33, 64, 100, 7, 250, 11}}));
+    return std::vector<float>(h.value().data<float>(), h.value().data<float>() + h.value().count());
+  };
+  const std::vector<float> exact = hidden("6.0", Compute::kF32);
+  const auto error = [&](const std::vector<float>& values) {
+    double sum = 0;
+    for (size_t i = 0; i < values.size(); ++i) sum += double(values[i] - exact[i]) * (values[i] - exact[i]);
+    return sum;
+  };
+  const std::vector<float> none = hidden("0.0", Compute::kInt8), nearly_all = hidden("0.001", Compute::kInt8);
+  EXPECT_GT(error(none), 0);
+  EXPECT_LT(error(nearly_all), 0.5 * error(none)) << error(nearly_all) << " " << error(none);
+  EXPECT_THROW(hidden("-1", Compute::kInt8), Error);
+}
+
 TEST(QuantisedFolder, GptqComesBackWithTheSameValues) {
   ThreadPool pool(1);
   const Checkpoint first = Checkpoint::open(tiny_model());
