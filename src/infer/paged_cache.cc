@@ -15,6 +15,21 @@ int64_t stored_values(int64_t head_dim, DType dtype) {
   return dtype == DType::kI8 ? scaled_head_bytes(head_dim) : head_dim;
 }
 
+// Keys as their integers stand for them: see scaled_heads.h.
+Tensor turned_heads(Context& ctx, const Tensor& keys, int64_t head_dim) {
+  Tensor turned = ctx.empty(DType::kF32, keys.shape());
+  const int64_t width = keys.size(-1);
+  ctx.pool->parallel_for(
+      keys.shape().rows(),
+      [&](int64_t begin, int64_t end) {
+        std::copy_n(keys.data<float>() + begin * width, (end - begin) * width, turned.data<float>() + begin * width);
+        for (int64_t at = begin * width; at < end * width; at += head_dim)
+          turn_blocks(turned.data<float>() + at, head_dim);
+      },
+      8);
+  return turned;
+}
+
 }  // namespace
 
 PagedCache::PagedCache(Arena& arena, const ModelConfig& config, DType dtype, int64_t pages)
@@ -241,7 +256,10 @@ void PagedStep::copy_rows(Context& ctx, const Tensor& from, Tensor& to) const {
 
 SequenceState::View PagedStep::store(Context& ctx, int64_t layer, const Tensor& keys, const Tensor& values) {
   Tensor &k = cache_.keys_[size_t(layer)], &v = cache_.values_[size_t(layer)];
-  if (ctx.runs()) copy_rows(ctx, keys, k), copy_rows(ctx, values, v);
+  if (ctx.runs()) {
+    copy_rows(ctx, cache_.dtype_ == DType::kI8 ? turned_heads(ctx, keys, cache_.head_dim_) : keys, k);
+    copy_rows(ctx, values, v);
+  }
   return {{cache_.dtype_, k.raw(), v.raw(), 0, PagedCache::kPageTokens, cache_.page_values_}, &segments_};
 }
 

@@ -271,7 +271,9 @@ TEST(PagedStep, StoresIntegersWithTheirScales) {
     for (int64_t r = 0; r < rows; ++r)
       for (int64_t h = 0; h < 2; ++h) {
         alignas(2) int8_t q[44];
-        ref::quantise_head(keys.data<float>() + r * 80 + h * 40, 40, q);
+        std::vector<float> key(keys.data<float>() + r * 80 + h * 40, keys.data<float>() + r * 80 + h * 40 + 40);
+        turn_blocks(key.data(), 40);
+        ref::quantise_head(key.data(), 40, q);
         const int64_t page = sequence.pages[size_t(r / 32)], slot = h * 32 + r % 32;
         const auto* stored = static_cast<const int8_t*>(view.kv.keys) + page * view.kv.page_stride + slot * 44;
         ASSERT_TRUE(std::equal(q, q + 44, stored)) << r;

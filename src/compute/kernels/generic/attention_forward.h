@@ -205,7 +205,10 @@ void pack_queries(const AttentionForward<T>& call, const QueryBlock& block, floa
   const int64_t group = rows_of(call.shape, 1), dim = call.shape.head_dim;
   for (int64_t i = block.begin; i < block.end; ++i) {
     const T* from = call.q + (block.segment.query_begin + i) * call.q_stride + block.kv_head * group * dim;
-    for (int64_t h = 0; h < group; ++h, to += padded(dim)) pack_row(from + h * dim, dim, to);
+    for (int64_t h = 0; h < group; ++h, to += padded(dim)) {
+      pack_row(from + h * dim, dim, to);
+      if (call.kv.dtype == DType::kI8) turn_query(to, dim);
+    }
   }
 }
 

@@ -94,13 +94,16 @@ void attention_forward(const AttentionShape& shape, const AttentionSegment& segm
   using S = stat_t<T>;
   const int dim = shape.head_dim, kv_head = head / (shape.num_heads / shape.num_key_value_heads);
   std::vector<S> p(static_cast<size_t>(segment.key_count)), sum_v(static_cast<size_t>(dim));
+  std::vector<S> query(static_cast<size_t>(dim));
   for (int64_t i = 0; i < segment.query_count; ++i) {
     const int64_t row = segment.query_begin + i;
     const auto [begin, end] = visible_keys(shape, segment, i);
     S max = -std::numeric_limits<S>::infinity();
+    for (int d = 0; d < dim; ++d) query[size_t(d)] = static_cast<S>(q[row * q_stride + head * dim + d]);
+    if constexpr (std::is_same_v<K, int8_t>) turn_query(query.data(), dim);
     for (int64_t j = begin; j < end; ++j) {
       const auto k = key_row<K>(shape, segment, kv, kv.keys, j, kv_head);
-      p[size_t(j)] = score_of<S>(shape, segment, head, i, j, dot<S>(q + row * q_stride + head * dim, k, dim)).value;
+      p[size_t(j)] = score_of<S>(shape, segment, head, i, j, dot<S>(query.data(), k, dim)).value;
       max = max < p[size_t(j)] ? p[size_t(j)] : max;
     }
     if (max == -std::numeric_limits<S>::infinity()) max = 0;  // nothing seen: exp(−inf − 0) is 0, and NaN stays NaN
