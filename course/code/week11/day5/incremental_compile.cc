@@ -174,10 +174,10 @@ int main(int argc, char** argv) {
   lesson.value("cuts_tried", tried);
   lesson.equal("切法不同而结果不同的", different, 0);
   const ProductTuning tuned = tune_product(runtime.pool, *panels, rows, lesson.quick() ? 3 : 9);
-  lesson.say("  这台机器上：{}（{:.2f} 倍）。快不到 2 % 就不换：那是邻居和时钟的涨落。",
-             tuned.gain > 1 ? fmt::format("一次 {} 行、一块 {} KiB", tuned.cut.tile_rows, tuned.cut.block_kib)
-                            : "原来的切法最好",
-             tuned.gain);
+  const std::string best = tuned.gain <= 1           ? "原来的切法最好"
+                           : tuned.cut.block_kib > 0 ? fmt::format("一块 {} KiB", tuned.cut.block_kib)
+                                                     : fmt::format("一次 {} 行", tuned.cut.tile_rows);
+  lesson.say("  这台机器上：{}（{:.2f} 倍）。快不到 2 % 就不换：那是邻居和时钟的涨落。", best, tuned.gain);
   fs::remove_all(work);
   report::Plot work_plot("重排的矩阵", "", "个"), time_plot("用时", "", "毫秒");
   work_plot.categories({"第一次", "第二次", "改了一层"}).bars("重排", packed);
