@@ -1,5 +1,7 @@
 #include "train/planner.h"
 
+#include <array>
+
 #include "compute/kernels/working_memory.h"
 #include "train/objective.h"
 #include "train/optim/optimizer.h"
@@ -16,13 +18,14 @@ uint64_t whole_pages(uint64_t bytes) {
   return (bytes + kHugePage - 1) / kHugePage * kHugePage;
 }
 
-// The micro-batch with the most tokens among the first epoch's.
-data::StepBatch largest_batch(const TrainConfig& config, const data::Loader& loader, int64_t steps) {
-  data::StepBatch largest;
+// The micro-batches with the most tokens and with the most labels among the first epoch's: layers grow with the former, the head with the latter.
+std::array<data::StepBatch, 2> largest_batches(const TrainConfig& config, const data::Loader& loader, int64_t steps) {
+  std::array<data::StepBatch, 2> largest;
   for (int64_t step = 0; step < std::min(steps, loader.steps_per_epoch()); ++step)
     for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro) {
       data::StepBatch batch = loader.batch(step, micro);
-      if (batch.ids.size() > largest.ids.size()) largest = std::move(batch);
+      if (batch.label_tokens > largest[1].label_tokens) largest[1] = batch;
+      if (batch.ids.size() > largest[0].ids.size()) largest[0] = std::move(batch);
     }
   return largest;
 }
@@ -44,8 +47,8 @@ Plan plan(const TrainConfig& config) {
   const TrainData data = load_train_data(config, t.checkpoint);
   result.steps = total_steps(config, data);
   result.tokens_per_epoch = data.train->tokens();
-  const data::StepBatch batch = largest_batch(config, *data.train, result.steps);
-  result.longest_step = int64_t(batch.ids.size());
+  const auto largest = largest_batches(config, *data.train, result.steps);
+  result.longest_step = int64_t(largest[0].ids.size());
 
   const auto objective =
       make_objective(config, t, data, runtime, shapes);  // a teacher's weights are there from here on
@@ -55,9 +58,13 @@ Plan plan(const TrainConfig& config) {
   const auto optimizer = make_optimizer(ctx, t.parameters, optimizer_options(config));
   const uint64_t states = shapes.live_bytes() - weights;
   Tape tape;
-  for (int i = 0; i < 2; ++i) {  // the second step finds the arena as every later one does
-    for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro) objective->train_on(ctx, tape, batch);
-    optimizer->step(ctx, 0, 1, i);
+  // The first steps as they come, whose batches of growing size leave gaps that the larger ones do not fit into; then the largest.
+  constexpr int64_t kFirstSteps = 4;
+  const int64_t first = std::min(result.steps, kFirstSteps);
+  for (int64_t step = 0; step < first + int64_t(largest.size()); ++step) {
+    for (int micro = 0; micro < config.gradient_accumulation_steps; ++micro)
+      objective->train_on(ctx, tape, step < first ? data.train->batch(step, micro) : largest[size_t(step - first)]);
+    optimizer->step(ctx, 0, 1, step);
   }
   const uint64_t parameters = bytes_of(t.parameters), rest = whole_pages(shapes.peak_bytes()) - weights - states;
   // What building and reading took for good: threads, rows put in order, tokenizer, samples.

@@ -196,10 +196,10 @@ void store_tied_head(const TrainableModel& trained, LoraConfig& lora, std::vecto
 
 void write_result(const TrainableModel& trained, const std::filesystem::path& output_dir) {
   if (trained.lora) {
+    Arena converted;  // outlives what lies in it
     LoraConfig lora = *trained.lora;
     std::vector<Variable> parameters = trained.parameters;
     store_tied_head(trained, lora, parameters);
-    Arena converted;
     on_the_original_base(lora, parameters, trained.first_weights, converted);
     write_adapter(output_dir / "adapter", lora, parameters);
     if (lora.task_type == "SEQ_CLS" || lora.task_type == "TOKEN_CLS")

@@ -17,9 +17,9 @@ class Recipes(SedumTest):
         if name == "pretrain":  # its model stands in the recipe, with a vocabulary of 49152: few tokens
             keys.update({"tokenizer_name_or_path": TINY, "cutoff_len": 32, "per_device_train_batch_size": 1})
         elif name in ("mlm", "seq2seq"):
-            keys["tokenizer_name_or_path"] = GOLDEN / "models" / {"mlm": "bert", "seq2seq": "t5"}[name]
+            keys["tokenizer_name_or_path"] = GOLDEN / "models" / "bert" if name == "mlm" else "my-t5"
         elif name == "embed":
-            keys["model_name_or_path"] = GOLDEN / "models" / "bert_plain"
+            keys.update({"model_name_or_path": GOLDEN / "models" / "bert_plain", "cutoff_len": 64})
         else:
             keys["model_name_or_path"] = TINY
         if name in ("qlora", "loftq"):  # rows of multiples of 64
@@ -39,6 +39,7 @@ class Recipes(SedumTest):
         self.write_rows("labelled.jsonl", [{"text": f"the {word} is dry", "label": word} for word in ("soil", "leaf", "plant") * 4])
         packed = self.sedum_json("data", "pack", "--model", TINY, "--input", "texts.jsonl", "--out", "tokens")
         self.assertEqual(packed["documents"], 20)
+        self.sedum("tokenizer", "train", "--type", "unigram", "--vocab-size", 100, "--input", "texts.jsonl", "--out", "my-t5")
         found = sorted(RECIPES.glob("*.yaml"))
         self.assertGreaterEqual({path.stem for path in found}, {"full", "lora", "dora", "dpo", "orpo", "kto", "distill", "pretrain", "qlora", "mlm", "embed", "seq2seq",
                                                                      "f16", "pissa", "loftq", "classify"})
