@@ -46,7 +46,7 @@ def run_shim(arguments):
     arguments = [stand_in(a) for a in arguments]
     if arguments[:1] == ["pull"] and len(arguments) > 1 and not arguments[1].startswith("-"):
         sys.exit(0)  # what it fetches is stood in for
-    if arguments[:1] in (["train"], ["plan"]) and len(arguments) > 1 and "--help" not in arguments:
+    if arguments[:1] in (["train"], ["plan"]) and len(arguments) > 1 and not {"--help", "--serve"} & set(arguments):
         arguments[2:2] = SHORT_RUN
     os.execv(SEDUM, [SEDUM, *arguments])
 
