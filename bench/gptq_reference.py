@@ -15,11 +15,11 @@ import math
 import pathlib
 import sys
 
-import numpy as np
-import torch
-
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tools" / "golden"))
+# In place of this folder, whose tokenizers.py would be taken for the package of that name.
+sys.path[0] = str(pathlib.Path(__file__).resolve().parent.parent / "tools" / "golden")
 import model_gguf  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
 
 WINDOW = 512
 
