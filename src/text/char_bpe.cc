@@ -85,7 +85,7 @@ CharBpe::CharBpe(const TokenIds& ids, std::span<const std::pair<std::string, std
   const std::string& prefix = options_.continuing_prefix;
   cutting_ = prefix.empty() && options_.word_suffix.empty() && !options_.ignore_merges;
   for (size_t i = 0; i < merges.size(); i++) {
-    const auto& [left, right] = merges[i];
+    const std::string &left = merges[i].first, &right = merges[i].second;
     std::string_view tail = right;
     if (!prefix.empty() && tail.starts_with(prefix)) tail.remove_prefix(prefix.size());
     const std::string whole = left + std::string(tail);

@@ -202,7 +202,7 @@ std::string format_braces(Interpreter& in, const std::string& format, const Argu
         if (key == name) v = value;
       if (v.is_undefined()) in.fail("str.format: there is no argument '" + name + "'");
     }
-    for (std::string part : split_on(std::string_view(field).substr(path), ".")) {
+    for (const std::string& part : split_on(std::string_view(field).substr(path), ".")) {
       if (part.empty()) continue;
       const std::vector<std::string> keys = split_on(part, "[");
       if (!keys[0].empty()) v = in.attribute(v, keys[0]);
