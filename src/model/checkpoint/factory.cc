@@ -44,7 +44,10 @@ void pack_weight(ops::Weight& w, Pack pack, ThreadPool& pool, const Arena& arena
 
 CheckpointFactory::CheckpointFactory(const Checkpoint& checkpoint, Use use, ThreadPool& pool, Arena& arena, Pack pack,
                                      PackedStore* store)
-    : checkpoint_(checkpoint), use_(use), pool_(pool), arena_(arena), pack_(pack), store_(store) {}
+    : checkpoint_(checkpoint), use_(use), pool_(pool), arena_(arena), pack_(pack), store_(store) {
+  if (use == Use::kFrozen && pack != Pack::kNone && !checkpoint.is_gguf())
+    outliers_ = read_quantisation(checkpoint.path()).int8_outliers;
+}
 
 Tensor CheckpointFactory::checked(const std::string& name, const Shape& shape) const {
   Tensor t = checkpoint_.tensor(name);
@@ -65,10 +68,9 @@ Variable CheckpointFactory::variable(const Tensor& stored, const std::string& na
 ops::Weight CheckpointFactory::weight(const std::string& name, const Shape& shape) {
   ops::Weight w{variable(checked(name, shape), name, true)};
   if (use_ == Use::kFrozen) {
-    // A folder in LLM.int8's form is run as that: but for tables and heads, which stay as they were. Its outliers are no part of the cache on disk.
+    // But for tables and heads, which stay as they were. Outliers are no part of the cache on disk.
     const bool layer = name.find("embed") == name.npos && !name.starts_with("lm_head");
-    const bool asks = pack_ != Pack::kNone && layer && !checkpoint_.is_gguf();
-    const float outliers = asks ? read_quantisation(checkpoint_.path()).int8_outliers : 0;
+    const float outliers = layer ? outliers_ : 0;
     PackedStore* const store = pack_ != Pack::kNone && arena_.backed() && outliers == 0 ? store_ : nullptr;
     if (store) w.packed = store->find(name, w.stored.value());
     const bool kept = w.packed != nullptr;

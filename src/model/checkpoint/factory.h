@@ -44,6 +44,7 @@ class CheckpointFactory : public LayerFactory {
   Arena& arena_;
   Pack pack_;
   PackedStore* store_;
+  float outliers_ = 0;  // of a folder in LLM.int8's form: activations above this are multiplied apart; 0: none
   size_t packed_bytes_ = 0;
   std::vector<Variable> parameters_;
 };
