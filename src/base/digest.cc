@@ -1,7 +1,6 @@
 #include "base/digest.h"
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <memory>
 
@@ -54,8 +53,12 @@ bool Checksum::matches(const std::filesystem::path& file) const {
 // given chain.
 uint64_t quick_sum(std::span<const std::byte> bytes) {
   constexpr uint64_t kOdd = 0x9E3779B97F4A7C15u;  // 2^64 / golden ratio
-  uint64_t chains[4] = {1, 2, 3, bytes.size()};
-  const auto step = [](uint64_t chain, uint64_t word) { return std::rotl((chain ^ word) * kOdd, 29); };
+  uint64_t chains[4] = {0x243F6A8885A308D3u, 0x13198A2E03707344u, 0xA4093822299F31D0u, 0x082EFA98EC4E6C89u};  // of π
+  // The product carries a bit upwards, the shift brings it down: one bit becomes several before the chain's next word.
+  const auto step = [](uint64_t chain, uint64_t word) {
+    const uint64_t product = (chain ^ word) * kOdd;
+    return product ^ product >> 32;
+  };
   size_t at = 0;
   for (; at + 32 <= bytes.size(); at += 32) {
     uint64_t words[4];
@@ -64,9 +67,9 @@ uint64_t quick_sum(std::span<const std::byte> bytes) {
   }
   uint64_t rest[4] = {};
   if (at < bytes.size()) std::memcpy(rest, bytes.data() + at, bytes.size() - at);
-  uint64_t sum = 0;
+  uint64_t sum = step(0, bytes.size());
   for (int i = 0; i < 4; ++i) sum = step(sum, step(chains[i], rest[i]));
-  return (sum ^ sum >> 32) * kOdd;
+  return sum;
 }
 
 }  // namespace sedum
