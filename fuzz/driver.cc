@@ -29,6 +29,7 @@
 #include "base/file.h"
 #include "fuzz/coverage.h"
 #include "fuzz/mutator.h"
+#include "fuzz/target.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 // Sanitizers end by SIGABRT, where the input is kept. The usual quarantine of 256 MiB would hide what an input costs; one
@@ -82,7 +83,7 @@ void on_tick(int) {
 }
 
 void catch_failures(const Options& options) {
-  std::snprintf(artifact, sizeof(artifact), "fuzz_%s.failure-%d", SEDUM_FUZZ_NAME, int(::getpid()));
+  std::snprintf(artifact, sizeof(artifact), "fuzz_%s.failure-%d", target::kName, int(::getpid()));
   rss_limit_mib = options.rss_mib;
   cpu_limit_ticks = options.cpu_seconds * kTicksPerSecond;
   struct sigaction action = {};
@@ -173,7 +174,7 @@ void fuzz(const Options& options, std::vector<std::string> dictionary) {
     if (run(input) && corpus.size() < kMostInputs) corpus.push_back(std::move(input));
   }
   const auto edges = std::count_if(seen.begin(), seen.end(), [](uint8_t n) { return n != 0; });
-  fmt::print("{}: {} executions in {:.0f} s ({:.0f}/s), {} seeds, {} inputs kept, {} edges\n", SEDUM_FUZZ_NAME, runs,
+  fmt::print("{}: {} executions in {:.0f} s ({:.0f}/s), {} seeds, {} inputs kept, {} edges\n", target::kName, runs,
              elapsed(), double(runs) / std::max(elapsed(), 1e-3), seeds, corpus.size() - seeds, edges);
 }
 
@@ -207,9 +208,9 @@ Options parse_arguments(int argc, char** argv) {
   return options;
 }
 
-// SEDUM_FUZZ_SEEDS: files and folders, separated by colons, that CMake knows of.
+// target::kSeeds: files and folders, separated by colons, that CMake knows of.
 void add_built_in_seeds(Options& options) {
-  std::string_view rest = SEDUM_FUZZ_SEEDS;
+  std::string_view rest = target::kSeeds;
   while (!rest.empty()) {
     const std::string_view path = rest.substr(0, rest.find(':'));
     if (fs::exists(path)) options.corpus.emplace_back(path);
@@ -223,12 +224,12 @@ int run_driver(int argc, char** argv) {
   if (!options.inputs.empty()) {
     const auto inputs = read_all(options.inputs);
     for (const std::string& input : inputs) run_one(input);
-    fmt::print("{}: {} inputs, no failure\n", SEDUM_FUZZ_NAME, inputs.size());
+    fmt::print("{}: {} inputs, no failure\n", target::kName, inputs.size());
     return 0;
   }
   add_built_in_seeds(options);
-  const bool has_dictionary = fs::exists(SEDUM_FUZZ_DICTIONARY);
-  fuzz(options, has_dictionary ? parse_dictionary(read_file(SEDUM_FUZZ_DICTIONARY)) : std::vector<std::string>{});
+  const bool has_dictionary = fs::exists(target::kDictionary);
+  fuzz(options, has_dictionary ? parse_dictionary(read_file(target::kDictionary)) : std::vector<std::string>{});
   return 0;
 }
 

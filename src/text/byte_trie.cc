@@ -4,25 +4,43 @@ namespace sedum {
 
 namespace {
 
-// Places for children, first fit: `free` are the places that nobody has, in order, searched from the first that is not nearly full.
-struct Places {
-  std::vector<bool> used = {true};
-  size_t from = 1;
+// Places for children, first fit over those that nobody has.
+class Places {
+ public:
+  size_t size() const { return next_.size(); }
 
-  size_t find(const std::vector<unsigned char>& bytes) {
-    while (from < used.size() && used[from]) from++;
-    for (size_t at = std::max<size_t>(from, bytes[0] + 1u), tries = 0;; at++, tries++) {
-      // What does not fit for long is left behind: a few holes for linear time.
-      if (tries > 4096) at = std::max<size_t>(used.size(), bytes[0] + 1u), tries = 0;
-      const size_t base = at - bytes[0];
-      const bool fits = std::all_of(bytes.begin(), bytes.end(),
-                                    [&](unsigned char b) { return base + b >= used.size() || !used[base + b]; });
-      if (!fits) continue;
-      if (base + bytes.back() >= used.size()) used.resize(base + bytes.back() + 1);
-      for (const unsigned char b : bytes) used[base + b] = true;
-      return base;
+  // The base at which `bytes` (rising, not empty) have their places, which are theirs from now on. A node with one child takes the
+  // first free place; one with more gives up after kTries: a few holes for linear time.
+  size_t take(const std::vector<unsigned char>& bytes) {
+    size_t at = free_from(bytes[0] + 1u);
+    for (int tries = 0; !fits(at - bytes[0], bytes); tries++) {
+      at = tries < kTries ? free_from(at + 1) : std::max<size_t>(size(), bytes[0] + 1u);
     }
+    const size_t base = at - bytes[0];
+    while (size() <= base + bytes.back()) next_.push_back(uint32_t(size()));
+    for (const unsigned char b : bytes) next_[base + b]++;
+    return base;
   }
+
+ private:
+  static constexpr int kTries = 64;
+
+  // The first free place from `at` on. The chains of taken places are halved on the way (Tarjan 1975), so they stay short.
+  size_t free_from(size_t at) {
+    while (at < size() && next_[at] != at) {
+      const uint32_t next = next_[at];
+      if (next < size()) next_[at] = next_[next];
+      at = next;
+    }
+    return at;
+  }
+
+  bool fits(size_t base, const std::vector<unsigned char>& bytes) const {
+    return std::all_of(bytes.begin(), bytes.end(),
+                       [&](unsigned char b) { return base + b >= size() || next_[base + b] == base + b; });
+  }
+
+  std::vector<uint32_t> next_ = {1};  // of a free place itself, of a taken one some later place; place 0 is the root's
 };
 
 }  // namespace
@@ -53,8 +71,8 @@ ByteTrie::ByteTrie(std::vector<std::pair<std::string_view, int32_t>> entries) {
       if (bytes.empty() || bytes.back() != byte) bytes.push_back(byte), begins.push_back(i);
     }
     begins.push_back(range.end);
-    const size_t base = places.find(bytes);
-    if (places.used.size() > units_.size()) units_.resize(places.used.size());
+    const size_t base = places.take(bytes);
+    units_.resize(places.size());
     units_[range.node].base = int32_t(base);
     for (size_t i = 0; i < bytes.size(); i++) {
       units_[base + bytes[i]].parent = int32_t(range.node);

@@ -30,6 +30,8 @@ class ByteTrie {
     }
   }
 
+  size_t size() const { return units_.size(); }  // places, in use or not
+
   // Whether some entry begins with the whole of [p, end), which is not empty.
   bool begins(const char* p, const char* end) const {
     if (units_.empty()) return false;
