@@ -35,9 +35,11 @@ CALLED = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--steps", type=int, default=2, help="timed in each round, after one to warm up; default: 2")
+    parser.add_argument("--sizes", type=lambda text: [tuple(map(int, size.split("x"))) for size in text.split(",")], default="4x256,1x1024",
+                        help="batch x tokens, separated by commas; default: 4x256,1x1024")  # fmt: skip
     args = measure.parse(parser, minutes=60, rounds=3)
     session = measure.Session("Training", args)
-    shape, sizes, steps = ("story-15m", [(1, 32)], 1) if args.quick else ("smollm2-135m", [(4, 256), (1, 1024)], args.steps)
+    shape, sizes, steps = ("story-15m", [(1, 32)], 1) if args.quick else ("smollm2-135m", args.sizes, args.steps)
 
     runs, rows = [], []  # rows: the title of the table, Sedum's run and name, a peer's run and name or None
     for batch, seq in sizes:

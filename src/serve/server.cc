@@ -131,8 +131,9 @@ void Server::route(const char* method, const std::string& path, Handle handle) {
 
 void Server::route_assets() {
   for (const web::Asset& asset : web::assets()) {
-    http_.route("GET", asset.path, [asset](const http::Request&, const http::Exchange& exchange) {
-      exchange.respond({.body = std::string(asset.content),
+    const bool description = asset.path == std::string_view("/openapi.json");
+    http_.route("GET", asset.path, [=, this](const http::Request&, const http::Exchange& exchange) {
+      exchange.respond({.body = description && ready_ ? describe(asset.content) : std::string(asset.content),
                         .content_type = asset.type,
                         .headers = {{"Content-Security-Policy", web::kContentSecurityPolicy},
                                     {"X-Content-Type-Options", "nosniff"},
@@ -140,6 +141,26 @@ void Server::route_assets() {
                                     {"Cache-Control", "no-cache"}}});
     });
   }
+}
+
+// The API's description with what only this server knows: its models' names, and which tokens all of them have.
+std::string Server::describe(std::string_view openapi) const {
+  json api = json::parse(openapi);
+  json& schemas = api["components"]["schemas"];
+  int vocabulary = models_[0].vocabulary;
+  for (const ServedModel& model : models_) {
+    schemas["ModelName"]["enum"].push_back(model.name);
+    vocabulary = std::min(vocabulary, model.vocabulary);
+  }
+  schemas["TokenId"]["maximum"] = vocabulary - 1;
+  for (auto& [path, methods] : api["paths"].items()) {
+    for (json& method : methods) {
+      json* example = nullptr;
+      if (method.contains("requestBody")) example = &method["requestBody"]["content"]["application/json"]["example"];
+      if (example && example->contains("model")) (*example)["model"] = models_[0].name;
+    }
+  }
+  return api.dump(1);
 }
 
 void Server::answered(const http::Record& record) {

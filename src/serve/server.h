@@ -60,6 +60,7 @@ class Server {
   using Handle = void (Server::*)(const Call&);
   void route(const char* method, const std::string& path, Handle handle);
   void route_assets();
+  std::string describe(std::string_view openapi) const;
   void answered(const http::Record& record);
   const ServedModel& find_model(const std::string& name) const;
   void check_running() const;

@@ -184,6 +184,19 @@ TEST_F(ServeTest, ListsModelsAndShowsThePage) {
   EXPECT_EQ(send("GET", "/v1/models/none").status, 404);
 }
 
+TEST_F(ServeTest, TheDescriptionKnowsTheModels) {
+  start();
+  const json api = send("GET", "/openapi.json").content();
+  const json& schemas = api["components"]["schemas"];
+  EXPECT_EQ(schemas["ModelName"]["enum"][0], "fake");
+  EXPECT_EQ(api["paths"]["/v1/completions"]["post"]["requestBody"]["content"]["application/json"]["example"]["model"],
+            "fake");
+  const int maximum = schemas["TokenId"]["maximum"];
+  const auto status = [&](int id) { return send("POST", "/detokenize", json{{"tokens", {id}}}.dump()).status; };
+  EXPECT_EQ(status(maximum), 200);
+  EXPECT_EQ(status(maximum + 1), 400);
+}
+
 TEST_F(ServeTest, LogprobsAreTold) {
   start();
   const json choice = chat({{"logprobs", true}, {"top_logprobs", 1}, {"max_tokens", 2}}).content()["choices"][0];

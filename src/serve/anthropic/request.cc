@@ -126,8 +126,7 @@ void parse_sampling(Fields& fields, MessagesRequest& request) {
   SamplingParams& sampling = request.sampling;
   sampling.max_tokens = int(fields.integer("max_tokens", 0, {1, kMaxInt}));
   sampling.temperature = float(fields.number("temperature", 1, {0, 1}));
-  sampling.top_p = float(fields.number("top_p", 1, {0, 1}));
-  if (sampling.top_p == 0) fields.fail("top_p", "must be above 0");
+  sampling.top_p = fields.share("top_p");
   sampling.top_k = int(fields.integer("top_k", 0, {0, kMaxInt}));
   sampling.stop = openai::parse_stop(fields, "stop_sequences");
   request.stream = fields.boolean("stream", false);

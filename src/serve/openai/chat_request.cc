@@ -53,10 +53,9 @@ json parse_tool_calls(Fields& fields) {
     if (!function) call.required("function");
     Fields inner(*function, path + "function.");
     const std::string name = inner.text("name");
-    calls.push_back(
-        {{"id", id},
-         {"type", "function"},
-         {"function", {{"name", name}, {"arguments", parse_arguments(inner.text("arguments"), inner, "arguments")}}}});
+    calls.push_back({{"id", id},
+                     {"type", "function"},
+                     {"function", {{"name", name}, {"arguments", parse_arguments(inner.text("arguments"))}}}});
     inner.end();
     call.ignored({"index"});
     call.end();
@@ -126,12 +125,7 @@ void parse_tools(Fields& fields, ChatRequest& request) {
 }
 
 void parse_output(Fields& fields, ChatRequest& request) {
-  if (const json* format = fields.object("response_format")) {
-    const GrammarSpec grammar = parse_format(*format, "response_format.", true);
-    if (grammar.kind != GrammarSpec::Kind::kNone && request.grammar.kind != GrammarSpec::Kind::kNone)
-      fields.fail("response_format", "cannot stand beside a guided_ field");
-    if (grammar.kind != GrammarSpec::Kind::kNone) request.grammar = grammar;
-  }
+  add_format(fields, "response_format", true, request.grammar);
   if (const json* modalities = fields.find("modalities"); modalities && *modalities != json::array({"text"})) {
     throw Failure::invalid("modalities", "modalities other than [\"text\"] are not supported by this server",
                            "unsupported_parameter");
@@ -159,14 +153,12 @@ void parse_variables(Fields& fields, ChatRequest& request) {
 
 }  // namespace
 
-json parse_arguments(const std::string& text, const Fields& fields, const char* name) {
-  const auto refuse = [&] { fields.fail(name, "must be the text of a JSON object"); };
+json parse_arguments(const std::string& text) {
   try {
     return parse_object(text.empty() ? "{}" : text);
   } catch (const Failure&) {
-    refuse();
+    return text;  // a model's own slip, sent back to it
   }
-  return {};
 }
 
 void check_tool_name(const Fields& fields, const char* field, const std::string& name) {

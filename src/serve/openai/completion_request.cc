@@ -15,10 +15,10 @@ constexpr double kMaxInt = std::numeric_limits<int32_t>::max();
 std::vector<int32_t> parse_ids(const Fields& fields, const char* name, const json& ids) {
   std::vector<int32_t> parsed;
   for (const json& id : ids) {
-    if (!id.is_number_integer()) fields.wrong_type(name, "text, token ids, or an array of one kind", id);
+    if (!is_whole(id)) fields.wrong_type(name, "text, token ids, or an array of one kind", id);
     const double value = id.get<double>();
     if (value < 0 || value > kMaxInt) fields.fail(name, "holds a token id that the model does not have: " + id.dump());
-    parsed.push_back(id.get<int32_t>());
+    parsed.push_back(int32_t(value));
   }
   return parsed;
 }
@@ -60,8 +60,7 @@ CompletionRequest parse_completion(std::string_view body) {
   if (request.sampling.best_of == request.sampling.n) request.sampling.best_of = 0;
   if (request.sampling.best_of > 0 && request.stream)
     fields.fail("best_of", "cannot be streamed: the best are known at the end");
-  if (const json* format = fields.object("response_format"))
-    request.grammar = parse_format(*format, "response_format.", true);
+  add_format(fields, "response_format", true, request.grammar);
   fields.unsupported("suffix");
   request.prompts = parse_prompts(fields, "prompt");
   fields.end();

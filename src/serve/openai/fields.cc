@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -96,12 +97,21 @@ double Fields::number(const char* name, double otherwise, Range range) {
   return number;
 }
 
+float Fields::share(const char* name) {
+  const double share = number(name, 1, {0, 1});
+  if (share == 0) fail(name, "must be above 0");
+  return std::max(float(share), std::numeric_limits<float>::min());  // the least above 0 is no 0
+}
+
+bool is_whole(const json& value) {
+  return value.is_number_integer() ||
+         (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>());
+}
+
 int64_t Fields::integer(const char* name, int64_t otherwise, Range range) {
   const json* value = find(name);
   if (!value) return otherwise;
-  const bool whole = value->is_number_integer() ||
-                     (value->is_number_float() && std::trunc(value->get<double>()) == value->get<double>());
-  if (!whole) wrong_type(name, "an integer", *value);
+  if (!is_whole(*value)) wrong_type(name, "an integer", *value);
   const double number = value->get<double>();  // exact enough to compare: bounds are far from 2^53 or at the ends
   if (!(number >= range.min && number <= range.max)) {
     fail(name, fmt::format("must be between {:.0f} and {:.0f}, it is {}", range.min, range.max, value->dump()));

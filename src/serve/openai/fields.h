@@ -23,6 +23,7 @@ using json = nlohmann::ordered_json;  // a schema's order is the order in which 
 // Refuses what is nested deeper than 64 levels or has an object of more than 2,000 fields (each costs a look at all before it).
 json parse_object(std::string_view body);
 const char* type_name(const json& value);  // "a string", "an array" …
+bool is_whole(const json& value);          // 3 and 3.0, as JSON schemas have it
 
 struct Range {
   double min, max;
@@ -37,6 +38,7 @@ class Fields {
   const json& required(const char* name);
   bool boolean(const char* name, bool otherwise);
   double number(const char* name, double otherwise, Range range);
+  float share(const char* name);  // above 0, at most 1, which it is when absent
   int64_t integer(const char* name, int64_t otherwise, Range range);
   std::string text(const char* name);  // required
   std::string text_or(const char* name, const std::string& otherwise);

@@ -98,7 +98,7 @@ nlohmann::ordered_json parse_function(const nlohmann::ordered_json& function, co
                                       const char* parameters_name);
 void check_tool_name(const Fields& fields, const char* field, const std::string& name);
 // {"type": "text" | "json_object" | "json_schema", …}; `inner`: the schema's name stands in json_schema (chat) or beside the type.
-GrammarSpec parse_format(const nlohmann::ordered_json& format, const std::string& path, bool inner);
-nlohmann::ordered_json parse_arguments(const std::string& text, const Fields& fields, const char* name);  // an object
+void add_format(Fields& fields, const char* name, bool inner, GrammarSpec& grammar);
+nlohmann::ordered_json parse_arguments(const std::string& text);  // of a call: the object, or the text where it is none
 
 }  // namespace sedum::openai

@@ -138,10 +138,10 @@ TEST(ChatRequest, EveryFieldIsChecked) {
       {R"({"messages": [{"role": "tool", "content": "Hi"}]})", "messages[0].tool_call_id", "required"},
       {R"({"messages": [{"role": "user", "content": "x", "tool_calls": []}]})", "messages[0].tool_calls", "unknown"},
       {R"({"messages": [{"role": "assistant", "tool_calls": [1]}]})", "messages[0].tool_calls[0]", "an object"},
-      {R"({"messages": [{"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": {"name": "f", "arguments": "["}}]}]})",
-       "messages[0].tool_calls[0].function.arguments", "text of a JSON object"},
       {R"({"frequency_penalty": 2.5})", "frequency_penalty", "between -2 and 2"},
       {R"({"presence_penalty": "x"})", "presence_penalty", "a number"},
+      {R"({"guided_regex": "a", "response_format": {"type": "json_object"}})", "response_format",
+       "beside a guided_ field"},
       {R"({"typical_p": 0})", "typical_p", "above 0"},
       {R"({"logit_bias": {"x": 1}})", "logit_bias", "no token id"},
       {R"({"logit_bias": {"-5": 1}})", "logit_bias", "no token id"},
@@ -204,6 +204,7 @@ TEST(CompletionRequest, PromptsOfEveryForm) {
   EXPECT_THAT(prompts("[1, 2]"), ElementsAre(Prompt(std::vector<int32_t>{1, 2})));
   EXPECT_THAT(prompts("[[1], [2, 3]]"),
               ElementsAre(Prompt(std::vector<int32_t>{1}), Prompt(std::vector<int32_t>{2, 3})));
+  EXPECT_THAT(prompts("[1, 2.0]"), ElementsAre(Prompt(std::vector<int32_t>{1, 2})));  // whole, as JSON schemas have it
   for (const char* bad : {"3", "{}", "[]", "[1, \"a\"]", "[\"a\", 1]", "[\"a\", [1]]", "[1.5]", "[-1]", "[9999999999]",
                           "[[\"a\"]]", "[true]", "[[[1]]]", "null"}) {
     EXPECT_EQ(failure_of([&] { prompts(bad); }).param, "prompt") << bad;
@@ -230,6 +231,21 @@ TEST(ChatRequest, ConversationsWithTools) {
   EXPECT_EQ(request.tool_use, ToolUse::kRequired);
   EXPECT_EQ(request.tool_name, "w");
   EXPECT_FALSE(request.parallel_tool_calls);
+}
+
+TEST(ChatRequest, ArgumentsThatAreNoObjectStayText) {
+  for (const char* slip : {"[1]", "{", "Tokyo"}) {
+    const nlohmann::json call = {{"id", "c"}, {"type", "function"}, {"function", {{"name", "w"}, {"arguments", slip}}}};
+    const nlohmann::json messages = {{{"role", "assistant"}, {"tool_calls", {call}}}};
+    const ChatRequest request = parse_chat(chat_with(nlohmann::json{{"messages", messages}}.dump()));
+    EXPECT_EQ(request.messages[0]["tool_calls"][0]["function"]["arguments"], slip);
+  }
+}
+
+TEST(ChatRequest, TheLeastShareAboveZeroIsNoZero) {
+  const ChatRequest request = parse_chat(chat_with(R"({"top_p": 5e-324, "typical_p": 1e-300})"));
+  EXPECT_GT(request.sampling.top_p, 0);
+  EXPECT_GT(request.sampling.typical_p, 0);
 }
 
 TEST(ChatRequest, FormatsBecomeGrammars) {

@@ -57,8 +57,7 @@ void add_item(const json& item, size_t index, json& messages) {
   if (type == "message") {
     add_message(fields, messages);
   } else if (type == "function_call") {
-    json function = {{"name", fields.text("name")},
-                     {"arguments", parse_arguments(fields.text("arguments"), fields, "arguments")}};
+    json function = {{"name", fields.text("name")}, {"arguments", parse_arguments(fields.text("arguments"))}};
     add_call(messages, {{"id", fields.text("call_id")}, {"type", "function"}, {"function", std::move(function)}});
     fields.ignored({"id", "status"});
   } else if (type == "function_call_output") {
@@ -116,7 +115,7 @@ void parse_text(Fields& fields, ResponsesRequest& request) {
   const json* text = fields.object("text");
   if (!text) return;
   Fields inner(*text, "text.");
-  if (const json* format = inner.object("format")) request.grammar = parse_format(*format, "text.format.", false);
+  add_format(inner, "format", false, request.grammar);
   inner.unsupported("verbosity");
   inner.end();
 }

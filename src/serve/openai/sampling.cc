@@ -72,57 +72,6 @@ void parse_beams(Fields& fields, SamplingParams& sampling) {
   }
 }
 
-}  // namespace
-
-std::vector<std::string> parse_stop(Fields& fields, const char* name) {
-  const json* value = fields.find(name);
-  if (!value) return {};
-  if (!value->is_string() && !value->is_array()) fields.wrong_type(name, "a string or an array of strings", *value);
-  std::vector<std::string> stops;
-  for (const json& item : value->is_array() ? *value : json::array({*value})) {
-    if (!item.is_string()) fields.wrong_type(name, "a string or an array of strings", item);
-    if (item == "") fields.fail(name, "must not hold an empty string");
-    stops.push_back(item.get<std::string>());
-    if (stops.back().size() > kMaxStopBytes)
-      fields.fail(name, fmt::format("must not hold strings over {} bytes", kMaxStopBytes));
-    if (stops.size() > kMaxStops) fields.fail(name, fmt::format("must hold at most {} strings", kMaxStops));
-  }
-  return stops;
-}
-
-void parse_sampling(Fields& fields, CommonRequest& request) {
-  request.model = fields.text("model");
-  SamplingParams& sampling = request.sampling;
-  sampling.temperature = float(fields.number("temperature", 1, {0, 2}));
-  sampling.top_p = float(fields.number("top_p", 1, {0, 1}));
-  if (sampling.top_p == 0) fields.fail("top_p", "must be above 0");
-  sampling.top_k =
-      int(std::max<int64_t>(0, fields.integer("top_k", 0, {-1, kMaxInt})));  // some clients say "off" by −1
-  sampling.min_p = float(fields.number("min_p", 0, {0, 1}));
-  sampling.typical_p = float(fields.number("typical_p", 1, {0, 1}));
-  if (sampling.typical_p == 0) fields.fail("typical_p", "must be above 0");
-  sampling.repetition_penalty = float(fields.number("repetition_penalty", 1, {0.01, 10}));
-  sampling.frequency_penalty = float(fields.number("frequency_penalty", 0, {-2, 2}));
-  sampling.presence_penalty = float(fields.number("presence_penalty", 0, {-2, 2}));
-  sampling.logit_bias = parse_logit_bias(fields);
-  sampling.ignore_end = fields.boolean("ignore_eos", false);
-  sampling.stop = parse_stop(fields, "stop");
-  if (fields.find("seed")) request.seed = uint64_t(fields.integer("seed", 0, {-0x1p63, 0x1p63 - 1024}));
-  sampling.n = int(fields.integer("n", 1, {1, kMaxAnswers}));
-  parse_beams(fields, sampling);
-  parse_guided(fields, request.grammar);
-  request.stream = fields.boolean("stream", false);
-  if (const json* options = fields.object("stream_options")) {
-    if (!request.stream) fields.fail("stream_options", "is only allowed when stream is true");
-    Fields inner(*options, "stream_options.");
-    request.include_usage = inner.boolean("include_usage", false);
-    inner.boolean("include_obfuscation", false);
-    inner.end();
-  }
-  fields.ignored(
-      {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"});
-}
-
 GrammarSpec parse_format(const json& format, const std::string& path, bool inner) {
   Fields fields(format, path);
   const std::string type = fields.one_of("type", {"text", "json_object", "json_schema"}, "");
@@ -146,6 +95,64 @@ GrammarSpec parse_format(const json& format, const std::string& path, bool inner
   }
   fields.end();
   return grammar;
+}
+
+}  // namespace
+
+std::vector<std::string> parse_stop(Fields& fields, const char* name) {
+  const json* value = fields.find(name);
+  if (!value) return {};
+  if (!value->is_string() && !value->is_array()) fields.wrong_type(name, "a string or an array of strings", *value);
+  std::vector<std::string> stops;
+  for (const json& item : value->is_array() ? *value : json::array({*value})) {
+    if (!item.is_string()) fields.wrong_type(name, "a string or an array of strings", item);
+    if (item == "") fields.fail(name, "must not hold an empty string");
+    stops.push_back(item.get<std::string>());
+    if (stops.back().size() > kMaxStopBytes)
+      fields.fail(name, fmt::format("must not hold strings over {} bytes", kMaxStopBytes));
+    if (stops.size() > kMaxStops) fields.fail(name, fmt::format("must hold at most {} strings", kMaxStops));
+  }
+  return stops;
+}
+
+void parse_sampling(Fields& fields, CommonRequest& request) {
+  request.model = fields.text("model");
+  SamplingParams& sampling = request.sampling;
+  sampling.temperature = float(fields.number("temperature", 1, {0, 2}));
+  sampling.top_p = fields.share("top_p");
+  sampling.top_k =
+      int(std::max<int64_t>(0, fields.integer("top_k", 0, {-1, kMaxInt})));  // some clients say "off" by −1
+  sampling.min_p = float(fields.number("min_p", 0, {0, 1}));
+  sampling.typical_p = fields.share("typical_p");
+  sampling.repetition_penalty = float(fields.number("repetition_penalty", 1, {0.01, 10}));
+  sampling.frequency_penalty = float(fields.number("frequency_penalty", 0, {-2, 2}));
+  sampling.presence_penalty = float(fields.number("presence_penalty", 0, {-2, 2}));
+  sampling.logit_bias = parse_logit_bias(fields);
+  sampling.ignore_end = fields.boolean("ignore_eos", false);
+  sampling.stop = parse_stop(fields, "stop");
+  if (fields.find("seed")) request.seed = uint64_t(fields.integer("seed", 0, {-0x1p63, 0x1p63 - 1024}));
+  sampling.n = int(fields.integer("n", 1, {1, kMaxAnswers}));
+  parse_beams(fields, sampling);
+  parse_guided(fields, request.grammar);
+  request.stream = fields.boolean("stream", false);
+  if (const json* options = fields.object("stream_options")) {
+    if (!request.stream) fields.fail("stream_options", "is only allowed when stream is true");
+    Fields inner(*options, "stream_options.");
+    request.include_usage = inner.boolean("include_usage", false);
+    inner.boolean("include_obfuscation", false);
+    inner.end();
+  }
+  fields.ignored(
+      {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"});
+}
+
+void add_format(Fields& fields, const char* name, bool inner, GrammarSpec& grammar) {
+  const json* format = fields.object(name);
+  if (!format) return;
+  GrammarSpec found = parse_format(*format, fields.path() + name + ".", inner);
+  if (found.kind == GrammarSpec::Kind::kNone) return;
+  if (grammar.kind != GrammarSpec::Kind::kNone) fields.fail(name, "cannot stand beside a guided_ field");
+  grammar = std::move(found);
 }
 
 }  // namespace sedum::openai
