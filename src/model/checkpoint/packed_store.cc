@@ -1,6 +1,7 @@
 #include "model/checkpoint/packed_store.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -9,6 +10,7 @@
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -139,8 +141,9 @@ PackedStore::PackedStore(const Checkpoint& checkpoint, PackCacheOptions options,
     key_ = key_of(checkpoint);
     path_ = options_.folder / (key_ + kExtension);
     file_ = read(path_, key_);
+    if (file_) load(*file_, threads);
   } catch (const std::exception& e) {
-    problem_ = e.what();  // then nothing is found
+    file_.reset(), problem_ = e.what();  // then nothing is found
   }
   if (!file_) return;
   tuned_ = file_->tuned;
@@ -180,15 +183,35 @@ std::unique_ptr<PackedStore::File> PackedStore::read(const fs::path& path, const
   return file;
 }
 
+// In pieces, whose pages of the file leave this process again: else it would hold the weights twice for a moment.
+void PackedStore::load(File& file, int threads) {
+  constexpr size_t kPiece = size_t{8} << 20;
+  const std::span<const std::byte> all = file.mapping.bytes();
+  file.copy = std::make_shared<Buffer>(all.size());
+  std::atomic<size_t> next = 0;
+  const auto copy_pieces = [&] {
+    for (size_t at; (at = next.fetch_add(kPiece)) < all.size();) {
+      const std::span<const std::byte> piece = all.subspan(at, std::min(kPiece, all.size() - at));
+      std::memcpy(file.copy->as<std::byte>() + at, piece.data(), piece.size());
+      ::madvise(const_cast<std::byte*>(piece.data()), piece.size(), MADV_DONTNEED);
+    }
+  };
+  std::vector<std::jthread> helpers;
+  for (int i = 1; i < threads; i++) helpers.emplace_back(copy_pieces);
+  copy_pieces();
+}
+
 void PackedStore::touch() const {
   ::utimensat(AT_FDCWD, path_.c_str(), nullptr,
               0);  // last use is what eviction goes by; in a read-only folder: not known
 }
 
 std::shared_ptr<const PackedMatrix> PackedStore::matrix(const File& file, const Entry& entry) const {
+  const std::span<const std::byte> all =
+      file.copy ? std::span<const std::byte>(file.copy->as<std::byte>(), file.copy->size()) : file.mapping.bytes();
+  const std::shared_ptr<const void> owner = file.copy ? file.copy : file.mapping.owner();
   std::shared_ptr<PackedMatrix> packed =
-      packed_int8_from(entry.panels, entry.rows, entry.cols, file.mapping.bytes().subspan(entry.offset, entry.bytes),
-                       file.mapping.owner());
+      packed_int8_from(entry.panels, entry.rows, entry.cols, all.subspan(entry.offset, entry.bytes), owner);
   if (!packed) return nullptr;
   for (const TunedCut& t : tuned_)
     if (t.machine == machine_ && t.panels == entry.panels && t.rows == entry.rows && t.cols == entry.cols)
