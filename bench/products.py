@@ -49,9 +49,11 @@ def compare(ours, theirs):
 
 
 def main():
-    args = measure.parse(argparse.ArgumentParser(description=__doc__), minutes=20, rounds=3)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="bf16,f32,int8", help="kinds of products, separated by commas; default: bf16,f32,int8")
+    args = measure.parse(parser, minutes=20, rounds=3)
     session = measure.Session("Matrix products", args)
-    threads, runs, listed = ["--threads", str(args.threads)], [], list(cases(args.quick))
+    threads, runs, listed = ["--threads", str(args.threads)], [], [case for case in cases(args.quick) if case[0] in args.only.split(",")]
     for compute, kind, shape, peer in listed:
         ours = [args.sedum, "bench", "matmul", "--shape", shape, "--type", kind, "--compute", compute, "--json"]
         runs.append(Run(f"sedum {compute} {kind} {shape}", ours + threads))

@@ -37,6 +37,7 @@ def main():
     parser.add_argument("--steps", type=int, default=2, help="timed in each round, after one to warm up; default: 2")
     parser.add_argument("--sizes", type=lambda text: [tuple(map(int, size.split("x"))) for size in text.split(",")], default="4x256,1x1024",
                         help="batch x tokens, separated by commas; default: 4x256,1x1024")  # fmt: skip
+    parser.add_argument("--only", default="fp32,bf16", help="Sedum's precisions, separated by commas; default: fp32,bf16")
     args = measure.parse(parser, minutes=60, rounds=3)
     session = measure.Session("Training", args)
     shape, sizes, steps = ("story-15m", [(1, 32)], 1) if args.quick else ("smollm2-135m", args.sizes, args.steps)
@@ -45,6 +46,8 @@ def main():
     for batch, seq in sizes:
         size = ["--shape", shape, "--batch", str(batch), "--seq", str(seq), "--steps", str(steps), "--threads", str(args.threads)]
         for mode, options, called, peers in PAIRS:
+            if options[1] not in args.only.split(","):
+                continue
             ours = Run(f"sedum {mode} {called} {batch}x{seq}", [args.sedum, "bench", "train", "--json", "--mode", mode] + options + size)
             runs.append(ours)
             title = f"{'Full' if mode == 'full' else 'LoRA'}, {batch} × {seq} tokens"

@@ -236,6 +236,70 @@ void pack_rows(const KeyBlock<K>& block, const KeyBlock<K>& next, int n, int64_t
   }
 }
 
+// A vector of a stored value, widened.
+template <class K>
+SEDUM_INLINE Vec value_at(const K* row, int64_t d, int64_t) {
+  return load(row + d);
+}
+SEDUM_INLINE Vec value_at(const int8_t* row, int64_t d, int64_t dim) {
+  return load(row + d) * broadcast(float(scales_in(row, dim)[d / kScaledValues]));
+}
+
+// out (kRows × kVectors · kLanes) += Σ weights(r, j) · value(j), j in [from, to): tile()'s chains, over values where they are stored.
+template <int kRows, int kVectors, class K>
+SEDUM_INLINE void weigh_tile(int from, int to, const float* weights, const KeyBlock<K>& values, const KeyBlock<K>& next,
+                             int64_t d, int64_t dim, float* out, int64_t stride) {
+  Vec sum[kRows][kVectors];
+  unroll<kRows>([&](auto r) __attribute__((always_inline)) {
+    unroll<kVectors>([&](auto v)
+                         __attribute__((always_inline)) { sum[r][v] = load(out + r * stride + d + v * kLanes); });
+  });
+  for (int j = from; j < to; ++j) {
+    Vec line[kVectors];
+    __builtin_prefetch(next.rows[j] + d);
+    unroll<kVectors>([&](auto v)
+                         __attribute__((always_inline)) { line[v] = value_at(values.rows[j], d + v * kLanes, dim); });
+    unroll<kRows>([&](auto r) __attribute__((always_inline)) {
+      const Vec x = broadcast(weights[r * kKeyBlock + j]);
+      unroll<kVectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = fma(x, line[v], sum[r][v]); });
+    });
+  }
+  unroll<kRows>([&](auto r) __attribute__((always_inline)) {
+    unroll<kVectors>([&](auto v)
+                         __attribute__((always_inline)) { store(out + r * stride + d + v * kLanes, sum[r][v]); });
+  });
+}
+
+template <int kRows, class K>
+void weigh_rows(int from, int to, const float* weights, const KeyBlock<K>& values, const KeyBlock<K>& next, int64_t dim,
+                float* out) {
+  constexpr int kMost = tile_vectors(kRows);
+  int64_t d = 0;
+  for (; d + kMost * kLanes <= dim; d += kMost * kLanes)
+    weigh_tile<kRows, kMost>(from, to, weights, values, next, d, dim, out, dim);
+  for (; d < dim; d += kLanes) weigh_tile<kRows, 1>(from, to, weights, values, next, d, dim, out, dim);
+}
+
+// At most kTileRows rows of weights (rows, kKeyBlock) and of out (rows, dim); dim is a multiple of kLanes.
+template <class K>
+void weigh(int rows, int from, int to, const float* weights, const KeyBlock<K>& values, const KeyBlock<K>& next,
+           int64_t dim, float* out) {
+  switch (rows) {
+    case 1:
+      return weigh_rows<1>(from, to, weights, values, next, dim, out);
+    case 2:
+      return weigh_rows<2>(from, to, weights, values, next, dim, out);
+    case 3:
+      return weigh_rows<3>(from, to, weights, values, next, dim, out);
+    case 4:
+      return weigh_rows<4>(from, to, weights, values, next, dim, out);
+    case 5:
+      return weigh_rows<5>(from, to, weights, values, next, dim, out);
+    default:
+      return weigh_rows<6>(from, to, weights, values, next, dim, out);
+  }
+}
+
 SEDUM_INLINE Vec capped_tanh(Vec scaled, float soft_cap) { return tanh(scaled / broadcast(soft_cap)); }
 
 SEDUM_INLINE Vec load_up_to(const float* p, int64_t n) {
