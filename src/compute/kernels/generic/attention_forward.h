@@ -115,14 +115,8 @@ inline void exponentiate(const RowTile& tile, int64_t dim, float* scores, const 
   }
 }
 
-// Few rows, as in decoding, do not pay for a packed copy of the values. The bits are the same.
-inline bool weighs_in_place(const AttentionShape& shape, int64_t rows) {
-  return rows <= kTileRows && shape.head_dim % kLanes == 0;
-}
-
-template <class K>
-void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n, const KeyBlock<K>& values,
-                  const KeyBlock<K>& next, const ForwardScratch& scratch, State state) {
+inline void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n,
+                         const ForwardScratch& scratch, State state) {
   const int64_t dim = shape.head_dim, stride = padded(dim), rows = rows_of(shape, block.end - block.begin);
   for (int64_t first = 0; first < rows; first += kTileRows) {
     const RowTile tile =
@@ -135,10 +129,6 @@ void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t 
     for (int r = 0; r < tile.rows; ++r) greatest[r] = state.max[first + r];
     finish_scores(shape, block, tile, key, scratch.scores, greatest);
     exponentiate(tile, dim, scratch.scores, greatest, state);
-    if (weighs_in_place(shape, rows)) {
-      weigh(tile.rows, tile.all_lo, tile.all_hi, scratch.scores, values, next, dim, state.out);
-      continue;
-    }
     multiply(tile.rows, stride / kLanes, tile.all_hi - tile.all_lo, {scratch.scores + tile.all_lo, kKeyBlock, 1},
              {scratch.values + tile.all_lo * stride, stride}, {state.out + first * stride, stride, true});
   }
@@ -149,8 +139,7 @@ void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t 
 template <class K>
 void attend_keys(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t chunk,
                  const ForwardScratch& scratch, State state) {
-  const int64_t rows = rows_of(shape, block.end - block.begin);
-  clear(shape, state, rows);
+  clear(shape, state, rows_of(shape, block.end - block.begin));
   const int64_t first = ref::visible_keys(shape, block.segment, block.begin).begin / kKeyBlock * kKeyBlock;
   const int64_t end = ref::visible_keys(shape, block.segment, block.end - 1).end;
   int64_t key = chunk * kKeyChunk > first ? chunk * kKeyChunk : first;
@@ -169,8 +158,8 @@ void attend_keys(const AttentionShape& shape, const KeysValues& kv, const QueryB
     const bool more = key + kKeyBlock < end;
     const int next = more ? slot ^ 1 : slot, next_n = more ? find(key + kKeyBlock, next) : 0;
     pack_transposed(keys[slot], keys[next], shape.head_dim, scratch.keys);
-    if (!weighs_in_place(shape, rows)) pack_rows(values[slot], values[next], n, shape.head_dim, scratch.values);
-    attend_block(shape, block, key, n, values[slot], values[next], scratch, state);
+    pack_rows(values[slot], values[next], n, shape.head_dim, scratch.values);
+    attend_block(shape, block, key, n, scratch, state);
     n = next_n;
   }
 }
