@@ -117,7 +117,7 @@ TokenizerSpec sentencepiece_components(const TokenizerSpec& spec) {
     out.added.push_back(token);
   }
   out.model = "components";
-  out.components = parts.dump();
+  out.components = parts.dump(-1, ' ', false, Json::error_handler_t::replace);
   return out;
 }
 
