@@ -116,7 +116,8 @@ def bits_equal(a, b):
 def main():
     sedum, folder = sys.argv[1], pathlib.Path(sys.argv[2])
     folder.mkdir(exist_ok=True)
-    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(lambda *_: None), ctypes.c_void_p())
+    silent = llama_cpp.llama_log_callback(lambda *_: None)  # kept: the library calls it for as long as it lives
+    llama_cpp.llama_log_set(silent, ctypes.c_void_p())
     sources = sorted(p.parent for p in GOLDEN.glob("families/*/config.json")) + [GOLDEN / "models/llama", GOLDEN / "models/qwen2"]
     failed = []
     for source in sources:
