@@ -155,9 +155,8 @@ std::string Server::describe(std::string_view openapi) const {
   schemas["TokenId"]["maximum"] = vocabulary - 1;
   for (auto& [path, methods] : api["paths"].items()) {
     for (json& method : methods) {
-      json* example = nullptr;
-      if (method.contains("requestBody")) example = &method["requestBody"]["content"]["application/json"]["example"];
-      if (example && example->contains("model")) (*example)["model"] = models_[0].name;
+      const json::json_pointer model("/requestBody/content/application~1json/example/model");
+      if (method.contains(model)) method[model] = models_[0].name;
     }
   }
   return api.dump(1);
