@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <future>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -502,11 +503,13 @@ void Server::stop(double drain_seconds) {
   Core& core = *core_;
   if (core.threads.empty()) return;
   core.draining = true;
-  asio::post(core.acceptor.get_executor(), [&core] {
+  // Before anything ends: who has seen a connection close must not find the door still open.
+  std::packaged_task<void()> shut([&core] {
     error_code ignored;
     core.acceptor.close(ignored);
     core.retry.cancel();
   });
+  asio::post(core.acceptor.get_executor(), std::move(shut)).wait();
   const auto stop_all = [&](bool busy) {
     std::lock_guard lock(core.mutex);
     for (const auto& connection : core.connections) connection->stop(busy);
