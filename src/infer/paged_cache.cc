@@ -226,39 +226,50 @@ void PagedStep::each_head(Context& ctx, const Tensor& from, F&& store) const {
           const int64_t position = sequence.length + row - part_begin,
                         page = sequence.pages[size_t(position / PagedCache::kPageTokens)];
           for (int64_t h = 0; h < cache_.heads_; ++h)
-            store(source + row * width + h * cache_.head_dim_,
-                  (page * cache_.heads_ + h) * PagedCache::kPageTokens + position % PagedCache::kPageTokens);
+            store(source + row * width + h * cache_.head_dim_, page * cache_.heads_ + h,
+                  position % PagedCache::kPageTokens);
         }
       },
       8);
 }
 
-void PagedStep::copy_rows(Context& ctx, const Tensor& from, Tensor& to) const {
+template <class T>
+void PagedStep::copy_keys(Context& ctx, const Tensor& from, T* pages) const {
   const int64_t dim = cache_.head_dim_;
-  const auto copy = [&]<class T>(T* pages) {
-    each_head(ctx, from, [&](const float* x, int64_t place) {
-      for (int64_t d = 0; d < dim; ++d) pages[place * dim + d] = T(x[d]);
-    });
-  };
-  switch (cache_.dtype_) {
-    case DType::kBF16:
-      return copy(to.data<bf16>());
-    case DType::kI8: {
-      const QuantiseHead quantise = quantise_head();
-      int8_t* const pages = to.data<int8_t>();
-      return each_head(
-          ctx, from, [&](const float* x, int64_t place) { quantise(x, dim, pages + place * scaled_head_bytes(dim)); });
-    }
-    default:
-      return copy(to.data<float>());
-  }
+  each_head(ctx, from, [&](const float* x, int64_t group, int64_t slot) {
+    T* to = pages + group * dim * PagedCache::kPageTokens + slot;
+    for (int64_t d = 0; d < dim; ++d, to += PagedCache::kPageTokens) *to = T(x[d]);
+  });
+}
+
+template <class T>
+void PagedStep::copy_values(Context& ctx, const Tensor& from, T* pages) const {
+  const int64_t dim = cache_.head_dim_;
+  each_head(ctx, from, [&](const float* x, int64_t group, int64_t slot) {
+    T* const to = pages + (group * PagedCache::kPageTokens + slot) * dim;
+    for (int64_t d = 0; d < dim; ++d) to[d] = T(x[d]);
+  });
+}
+
+void PagedStep::quantise_rows(Context& ctx, const Tensor& from, int8_t* pages) const {
+  const QuantiseHead quantise = quantise_head();
+  const int64_t dim = cache_.head_dim_, bytes = scaled_head_bytes(dim);
+  each_head(ctx, from, [&](const float* x, int64_t group, int64_t slot) {
+    quantise(x, dim, pages + (group * PagedCache::kPageTokens + slot) * bytes);
+  });
 }
 
 SequenceState::View PagedStep::store(Context& ctx, int64_t layer, const Tensor& keys, const Tensor& values) {
   Tensor &k = cache_.keys_[size_t(layer)], &v = cache_.values_[size_t(layer)];
   if (ctx.runs()) {
-    copy_rows(ctx, cache_.dtype_ == DType::kI8 ? turned_heads(ctx, keys, cache_.head_dim_) : keys, k);
-    copy_rows(ctx, values, v);
+    if (cache_.dtype_ == DType::kI8) {
+      quantise_rows(ctx, turned_heads(ctx, keys, cache_.head_dim_), k.data<int8_t>());
+      quantise_rows(ctx, values, v.data<int8_t>());
+    } else if (cache_.dtype_ == DType::kBF16) {
+      copy_keys(ctx, keys, k.data<bf16>()), copy_values(ctx, values, v.data<bf16>());
+    } else {
+      copy_keys(ctx, keys, k.data<float>()), copy_values(ctx, values, v.data<float>());
+    }
   }
   return {{cache_.dtype_, k.raw(), v.raw(), 0, PagedCache::kPageTokens, cache_.page_values_}, &segments_};
 }

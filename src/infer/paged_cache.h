@@ -12,7 +12,8 @@
 //   PagedSequence other = cache.fork(sequence);          // shares all pages; who writes to a shared one copies it first
 //   cache.release(sequence);
 //
-// A page holds kPageTokens tokens of every layer. For a layer, keys lie as (page, num_key_value_heads, kPageTokens, head_dim), values too.
+// A page holds kPageTokens tokens of every layer. For a layer, values lie as (page, num_key_value_heads, kPageTokens, head_dim), keys by dimension,
+// (page, num_key_value_heads, head_dim, kPageTokens): KeysValues in attention.h.
 //
 // Windows. Where every layer has a window, pages whose keys no later query sees are given back when room for the next tokens is reserved;
 // they stay known, so that prompts with the same beginning find them while their memory is not needed. Layers share their pages: where some of
@@ -44,7 +45,7 @@ struct PagedSequence {
 
 class PagedCache {
  public:
-  static constexpr int kPageTokens = 32;
+  static constexpr int kPageTokens = 16;
   // Address space for all pages; memory is used as pages are.
   PagedCache(Arena& arena, const ModelConfig& config, DType dtype, int64_t pages);
 
@@ -118,10 +119,14 @@ class PagedStep : public SequenceState {
   void commit();
 
  private:
-  // store(x, place): one head of one row to its place, counted in heads from the cache's beginning.
+  // store(x, group, slot): one head of one row goes to token `slot` of a page; group = page · num_key_value_heads + head.
   template <class F>
   void each_head(Context& ctx, const Tensor& from, F&& store) const;
-  void copy_rows(Context& ctx, const Tensor& from, Tensor& to) const;
+  template <class T>
+  void copy_keys(Context& ctx, const Tensor& from, T* pages) const;
+  template <class T>
+  void copy_values(Context& ctx, const Tensor& from, T* pages) const;
+  void quantise_rows(Context& ctx, const Tensor& from, int8_t* pages) const;
   PagedCache& cache_;
   std::vector<Part> parts_;
   std::vector<AttentionSegment> segments_;

@@ -279,7 +279,7 @@ TEST(Attention, PagedLikeContiguous) {
   ThreadPool pool(2);
   for (const Isa isa : isas_to_test()) {
     const ScopedIsa forced(isa);
-    for (const int page_size : {1, 24, 128}) {
+    for (const int page_size : {1, 16, 24, 32, 128}) {
       for (const Case& c : cases()) {
         Tensors<float, bf16> flat(c), paged(c);
         flat.forward(pool, c.shape);
@@ -297,9 +297,9 @@ TEST(Attention, PagedLikeContiguous) {
             if (j % page_size == 0) table.push_back(int32_t(--next));
             for (int64_t h = 0; h < heads; ++h)
               for (int64_t d = 0; d < dim; ++d) {
-                const size_t to = size_t(next * stride + (h * page_size + j % page_size) * dim + d);
                 const size_t from = size_t(((s.key_begin + j) * heads + h) * dim + d);
-                keys[to] = flat.keys[from], values[to] = flat.values[from];
+                keys[size_t(next * stride + (h * dim + d) * page_size + j % page_size)] = flat.keys[from];
+                values[size_t(next * stride + (h * page_size + j % page_size) * dim + d)] = flat.values[from];
               }
           }
         }

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <string>
 
+#include <unistd.h>
+
 #include "base/arena.h"
 #include "base/error.h"
 #include "compute/kernels/isa.h"
@@ -28,8 +30,15 @@ const QuantisedKernels& kernels() {
   return kQuantisedPortable;
 }
 
-// Quantised activations that stay in half of a core's L2 while the panels pass by.
-constexpr size_t kRowBlockBytes = 512 << 10;
+// Quantised activations that stay in half of a core's L2 while the panels pass by; no more was measured to help. With all of Zen 3's
+// 512 KiB, 512 rows of 576 ran at 72 instead of 94 % of the peak.
+size_t row_block_bytes() {
+  static const size_t bytes = [] {
+    const long l2 = sysconf(_SC_LEVEL2_CACHE_SIZE);  // 0 or −1: unknown
+    return l2 > 0 ? std::clamp(size_t(l2) / 2, size_t{64} << 10, size_t{512} << 10) : size_t{256} << 10;
+  }();
+  return bytes;
+}
 
 // Grows, is kept by its thread, and is never shared with a call that could run meanwhile.
 uint8_t* scratch(size_t bytes) {
@@ -83,7 +92,7 @@ class Work {
         tiles_(x.rows, highest_tile(products[0].w->cut)) {
     const size_t tile = activation_bytes(tiles_.highest(), x.cols);
     const int kib = products[0].w->cut.block_kib;
-    const size_t block = kib > 0 ? size_t(kib) << 10 : kRowBlockBytes;
+    const size_t block = kib > 0 ? size_t(kib) << 10 : row_block_bytes();
     tiles_at_once_ = tile ? std::clamp<int64_t>(int64_t(block / tile), 1, tiles_.count) : tiles_.count;
     block_bytes_ = size_t(tiles_at_once_) * tile;
     int64_t columns = 0;

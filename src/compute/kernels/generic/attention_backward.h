@@ -97,24 +97,24 @@ inline void visit(const AttentionShape& shape, const QueryBlock& block, int64_t 
     const int from = tile.all_lo / kLanes, to = (tile.all_hi + kLanes - 1) / kLanes;
     const int64_t row = at + first * stride, score = first * kKeyBlock;
     if (tile.all_lo < tile.all_hi) {
-      multiply(tile.rows, to - from, dim, {s.q + row, stride, 1}, {s.keys_t + from * kLanes, kKeyBlock},
+      multiply(tile.rows, to - from, dim, {s.q + row, stride, 1}, Lanes{s.keys_t + from * kLanes, kKeyBlock},
                {s.p + score + from * kLanes, kKeyBlock, false});
-      multiply(tile.rows, to - from, dim, {s.dy + row, stride, 1}, {s.values_t + from * kLanes, kKeyBlock},
+      multiply(tile.rows, to - from, dim, {s.dy + row, stride, 1}, Lanes{s.values_t + from * kLanes, kKeyBlock},
                {s.ds + score + from * kLanes, kKeyBlock, false});
     }
     differentiate(shape, block, tile, key, head, s);
     if (tile.all_lo < tile.all_hi)
       multiply(tile.rows, stride / kLanes, tile.all_hi - tile.all_lo, {s.ds + score + tile.all_lo, kKeyBlock, 1},
-               {s.keys + tile.all_lo * stride, stride}, {s.dq + row, stride, true});
+               Lanes{s.keys + tile.all_lo * stride, stride}, {s.dq + row, stride, true});
   }
   for (int j = 0; j < n; j += kTileRows) {
     const int rows = n - j < kTileRows ? n - j : kTileRows;
     const QueryRange range = queries_seeing(shape, block, key + j, rows);
     if (range.lo >= range.hi) continue;
     const int64_t score = range.lo * kKeyBlock + j, query = at + range.lo * stride, depth = range.hi - range.lo;
-    multiply(rows, stride / kLanes, depth, {s.p + score, 1, kKeyBlock}, {s.dy + query, stride},
+    multiply(rows, stride / kLanes, depth, {s.p + score, 1, kKeyBlock}, Lanes{s.dy + query, stride},
              {dv + j * stride, stride, true});
-    multiply(rows, stride / kLanes, depth, {s.ds + score, 1, kKeyBlock}, {s.q + query, stride},
+    multiply(rows, stride / kLanes, depth, {s.ds + score, 1, kKeyBlock}, Lanes{s.q + query, stride},
              {dk + j * stride, stride, true});
   }
 }

@@ -115,53 +115,112 @@ inline void exponentiate(const RowTile& tile, int64_t dim, float* scores, const 
   }
 }
 
-inline void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n,
-                         const ForwardScratch& scratch, State state) {
+// Up to two tiles of rows read pages as they are stored: widening bf16 twice costs what packing does.
+constexpr int64_t kRowsOfStored = 2 * kTileRows;
+
+// f(j, count, p) for each piece of keys [begin, end) of a block: `count` from j on stand at p.
+template <class K, class F>
+SEDUM_INLINE void for_pieces(const Pieces<K>& pieces, int64_t step, int begin, int end, F&& f) {
+  while (begin < end) {
+    const int piece = begin / pieces.each, piece_end = (piece + 1) * pieces.each, stop = end < piece_end ? end : piece_end;
+    f(begin, stop - begin, pieces.at[piece] + (begin - piece * pieces.each) * step);
+    begin = stop;
+  }
+}
+
+template <class K>
+void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n, const Pieces<K>& keys,
+                  const Pieces<K>& values, const ForwardScratch& scratch, State state) {
   const int64_t dim = shape.head_dim, stride = padded(dim), rows = rows_of(shape, block.end - block.begin);
   for (int64_t first = 0; first < rows; first += kTileRows) {
     const RowTile tile =
         row_tile(shape, block, first, int(rows - first < kTileRows ? rows - first : kTileRows), key, n);
     if (tile.all_lo >= tile.all_hi) continue;
-    const int from = tile.all_lo / kLanes, to = (tile.all_hi + kLanes - 1) / kLanes;
-    multiply(tile.rows, to - from, dim, {scratch.q + first * stride, stride, 1},
-             {scratch.keys + from * kLanes, kKeyBlock}, {scratch.scores + from * kLanes, kKeyBlock, false});
+    const int from = tile.all_lo / kLanes * kLanes, to = int(padded(tile.all_hi));
+    for_pieces(keys, 1, from, to, [&](int j, int count, const K* p) {
+      multiply(tile.rows, count / kLanes, dim, {scratch.q + first * stride, stride, 1}, Lanes{p, keys.stride},
+               {scratch.scores + j, kKeyBlock, false});
+    });
     float greatest[kTileRows];
     for (int r = 0; r < tile.rows; ++r) greatest[r] = state.max[first + r];
     finish_scores(shape, block, tile, key, scratch.scores, greatest);
     exponentiate(tile, dim, scratch.scores, greatest, state);
-    multiply(tile.rows, stride / kLanes, tile.all_hi - tile.all_lo, {scratch.scores + tile.all_lo, kKeyBlock, 1},
-             {scratch.values + tile.all_lo * stride, stride}, {state.out + first * stride, stride, true});
+    for_pieces(values, values.stride, tile.all_lo, tile.all_hi, [&](int j, int count, const K* p) {
+      multiply(tile.rows, stride / kLanes, count, {scratch.scores + j, kKeyBlock, 1}, Lanes{p, values.stride},
+               {state.out + first * stride, stride, true});
+    });
   }
 }
 
-// The state of a block's rows after the keys of one chunk, from nothing. While a block of keys is packed the next one is fetched, or
-// decoding would wait for memory and then for arithmetic.
+// The blocks [key, end) of a chunk. Each is packed once as floats for all rows; the next one is fetched meanwhile.
 template <class K>
-void attend_keys(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t chunk,
-                 const ForwardScratch& scratch, State state) {
-  clear(shape, state, rows_of(shape, block.end - block.begin));
-  const int64_t first = ref::visible_keys(shape, block.segment, block.begin).begin / kKeyBlock * kKeyBlock;
-  const int64_t end = ref::visible_keys(shape, block.segment, block.end - 1).end;
-  int64_t key = chunk * kKeyChunk > first ? chunk * kKeyChunk : first;
-  const int64_t chunk_end = (chunk + 1) * kKeyChunk < end ? (chunk + 1) * kKeyChunk : end;
-  if (key >= chunk_end) return;
+void attend_packed(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t key, int64_t end,
+                   const ForwardScratch& scratch, State state) {
+  constexpr bool by_rows = sizeof(K) == 1;
   KeyBlock<K> keys[2], values[2];
   const auto find = [&](int64_t at, int slot) {
     const int64_t left = block.segment.key_count - at;
     const int n = int(left < kKeyBlock ? left : kKeyBlock);
-    find_keys(shape, kv, block.segment, kv.keys, block.kv_head, at, n, keys[slot]);
+    if (by_rows || kv.page_size == 0)
+      find_keys(shape, kv, block.segment, kv.keys, block.kv_head, at, n, keys[slot]);
     find_keys(shape, kv, block.segment, kv.values, block.kv_head, at, n, values[slot]);
     return n;
   };
+  const Pieces<float> packed_keys{kKeyBlock, kKeyBlock, {scratch.keys}},
+      packed_values{kKeyBlock, padded(shape.head_dim), {scratch.values}};
   int n = find(key, 0);
-  for (int slot = 0; key < chunk_end; key += kKeyBlock, slot ^= 1) {
+  for (int slot = 0; key < end; key += kKeyBlock, slot ^= 1) {
     const bool more = key + kKeyBlock < end;
     const int next = more ? slot ^ 1 : slot, next_n = more ? find(key + kKeyBlock, next) : 0;
-    pack_transposed(keys[slot], keys[next], shape.head_dim, scratch.keys);
+    if (by_rows || kv.page_size == 0) {
+      pack_transposed(keys[slot], keys[next], shape.head_dim, scratch.keys);
+    } else if constexpr (!by_rows) {
+      pack_pages<K>(shape, kv, block.segment, block.kv_head, key, n, scratch.keys);
+    }
     pack_rows(values[slot], values[next], n, shape.head_dim, scratch.values);
-    attend_block(shape, block, key, n, scratch, state);
+    attend_block(shape, block, key, n, packed_keys, packed_values, scratch, state);
     n = next_n;
   }
+}
+
+// The same for few rows: pages are read as they are stored, once for each tile of rows.
+template <class K>
+void attend_stored(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t key, int64_t end,
+                   const ForwardScratch& scratch, State state) {
+  const auto keys_at = [&](int64_t at) {
+    return stored_pieces<K>(shape, kv, block.segment, kv.keys, block.kv_head, at, kv.page_size);
+  };
+  const auto values_at = [&](int64_t at) {
+    return stored_pieces<K>(shape, kv, block.segment, kv.values, block.kv_head, at, shape.head_dim);
+  };
+  const auto left = [&](int64_t at) {
+    return int(block.segment.key_count - at < kKeyBlock ? block.segment.key_count - at : kKeyBlock);
+  };
+  for (; key < end; key += kKeyBlock) {
+    if (const int64_t next = key + kKeyBlock; next < end) {
+      fetch(shape, keys_at(next), left(next));
+      fetch(shape, values_at(next), left(next));
+    }
+    attend_block(shape, block, key, left(key), keys_at(key), values_at(key), scratch, state);
+  }
+}
+
+// The state of a block's rows after the keys of one chunk, from nothing.
+template <class K>
+void attend_keys(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t chunk,
+                 const ForwardScratch& scratch, State state) {
+  const int64_t rows = rows_of(shape, block.end - block.begin);
+  clear(shape, state, rows);
+  const int64_t first = ref::visible_keys(shape, block.segment, block.begin).begin / kKeyBlock * kKeyBlock;
+  const int64_t end = ref::visible_keys(shape, block.segment, block.end - 1).end;
+  const int64_t key = chunk * kKeyChunk > first ? chunk * kKeyChunk : first;
+  const int64_t chunk_end = (chunk + 1) * kKeyChunk < end ? (chunk + 1) * kKeyChunk : end;
+  if (key >= chunk_end) return;
+  if constexpr (sizeof(K) > 1) {
+    if (rows <= kRowsOfStored && usable_pages(shape, kv))
+      return attend_stored<K>(shape, kv, block, key, chunk_end, scratch, state);
+  }
+  attend_packed<K>(shape, kv, block, key, chunk_end, scratch, state);
 }
 
 inline void attend_chunk(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t chunk,

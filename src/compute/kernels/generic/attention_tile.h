@@ -19,10 +19,13 @@ struct Broadcast {
   const float* p;
   int64_t row, step;
 };
+template <class K>
 struct Lanes {
-  const float* p;
+  const K* p;
   int64_t stride;
 };
+template <class K>
+Lanes(const K*, int64_t) -> Lanes<K>;
 struct Sums {
   float* p;
   int64_t stride;
@@ -31,8 +34,8 @@ struct Sums {
 
 // c (kRows × kVectors · kLanes) = [c +] Σ_k a(r, k) · b(k, :). Each result is one chain of multiply-adds in the order of k, whatever the
 // tile's size: the same bits for one row and for many, for one sum and for the same in parts.
-template <int kRows, int kVectors>
-SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes b, Sums c) {
+template <int kRows, int kVectors, class K>
+SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes<K> b, Sums c) {
   Vec sum[kRows][kVectors];
   unroll<kRows>([&](auto r) __attribute__((always_inline)) {
     unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
@@ -57,8 +60,8 @@ SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes b, Sums c) {
 constexpr int kTileRows = 6;
 constexpr int tile_vectors(int rows) { return kLanes == 16 || rows <= 2 ? 4 : 2; }
 
-template <int kRows>
-void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, Lanes b, Sums c) {
+template <int kRows, class K>
+void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, Lanes<K> b, Sums c) {
   constexpr int kMost = tile_vectors(kRows);
   for (; vectors >= kMost; vectors -= kMost) {
     tile<kRows, kMost>(depth, a, b, c);
@@ -70,7 +73,8 @@ void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, Lanes b, Sums c)
 }
 
 // At most kTileRows rows.
-inline void multiply(int64_t rows, int64_t vectors, int64_t depth, Broadcast a, Lanes b, Sums c) {
+template <class K>
+void multiply(int64_t rows, int64_t vectors, int64_t depth, Broadcast a, Lanes<K> b, Sums c) {
   switch (rows) {
     case 1:
       return multiply_rows<1>(vectors, depth, a, b, c);
@@ -88,6 +92,36 @@ inline void multiply(int64_t rows, int64_t vectors, int64_t depth, Broadcast a, 
 }
 
 SEDUM_INLINE int64_t padded(int64_t dim) { return (dim + kLanes - 1) / kLanes * kLanes; }
+
+// A block of keys (or values) in pieces of `each`: one, packed, or pages as they are stored.
+template <class K>
+struct Pieces {
+  int each;
+  int64_t stride;  // of keys, from one dimension to the next; of values, from one token to the next
+  const K* at[kKeyBlock / kLanes];
+};
+// The pages of a block that can be multiplied as they are.
+inline bool usable_pages(const AttentionShape& shape, const KeysValues& kv) {
+  return kv.dtype != DType::kI8 && kv.page_size > 0 && kv.page_size % kLanes == 0 && kKeyBlock % kv.page_size == 0 &&
+         shape.head_dim % kLanes == 0;
+}
+template <class K>
+Pieces<K> stored_pieces(const AttentionShape& shape, const KeysValues& kv, const AttentionSegment& segment,
+                        const void* base, int kv_head, int64_t at, int64_t stride) {
+  Pieces<K> pieces{kv.page_size, stride, {}};
+  const int64_t first = at / kv.page_size, pages = (segment.key_count + kv.page_size - 1) / kv.page_size;
+  for (int i = 0; i < kKeyBlock / kv.page_size && first + i < pages; ++i)
+    pieces.at[i] = static_cast<const K*>(base) + segment.pages[first + i] * kv.page_stride +
+                   kv_head * int64_t{kv.page_size} * shape.head_dim;
+  return pieces;
+}
+// On their way while the block before is computed, or decoding would wait for memory and then for arithmetic.
+template <class K>
+void fetch(const AttentionShape& shape, const Pieces<K>& pieces, int n) {
+  for (int i = 0; i * pieces.each < n; ++i)
+    for (int64_t at = 0; at < pieces.each * int64_t{shape.head_dim}; at += int64_t(64 / sizeof(K)))
+      __builtin_prefetch(pieces.at[i] + at);
+}
 
 // Where a block's keys (or values) stand. Beyond the last key it is repeated: what is computed from it is masked.
 template <class K>
@@ -152,6 +186,22 @@ void pack_transposed(const KeyBlock<K>& block, const KeyBlock<K>& next, int64_t 
       transpose(lines);
       for (int l = 0; l < kLanes; ++l) store(to + (d + l) * kKeyBlock + j, lines[l]);
     }
+  }
+}
+
+// The same from pages, where keys lie by dimension already. Lanes beyond the last key keep what they hold, which is masked.
+template <class K>
+void pack_pages(const AttentionShape& shape, const KeysValues& kv, const AttentionSegment& segment, int kv_head,
+                int64_t at, int n, float* to) {
+  const int32_t* page = segment.pages + at / kv.page_size;
+  for (int j = 0, slot = int(at % kv.page_size); j < n; ++page, slot = 0) {
+    const int count = n - j < kv.page_size - slot ? n - j : kv.page_size - slot;
+    const K* from = static_cast<const K*>(kv.keys) + *page * kv.page_stride +
+                    kv_head * int64_t{kv.page_size} * shape.head_dim + slot;
+    float* line = to + j;
+    for (int64_t d = 0; d < shape.head_dim; ++d, from += kv.page_size, line += kKeyBlock)
+      for_vectors(count, [&](int64_t k, auto part) { store(line + k, load(from + k, part), part); });
+    j += count;
   }
 }
 

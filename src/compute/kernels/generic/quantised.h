@@ -1,7 +1,8 @@
 // The int8 product, written once over a vocabulary V of one instruction set (isa/*_quant.cc). Included inside a target region; the
 // unnamed namespace keeps everything in the one object file that was compiled for that instruction set.
 //
-// V: I and F are registers of kLanes int32 (4 · kLanes bytes) and floats; kRows is the highest tile.
+// V: I and F are registers of kLanes int32 (4 · kLanes bytes) and floats; kRows is the highest tile; kTogether registers of a panel's
+// columns share the broadcast of an activation.
 #pragma once
 
 #include <cstring>
@@ -84,6 +85,7 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
   using I = typename V::I;
   using F = typename V::F;
   constexpr int kSteps = P::kRecord / 32, kParts = 32 / B::kSub, kRegisters = kPanelColumns / V::kLanes;
+  constexpr int kTogether = V::kTogether;
   constexpr int kGroups = 8 / kParts, kTop = (1 << B::kBits) - 1;
   constexpr int kShare = (P::kBytes / kSteps + 63) / 64;  // lines to prefetch in a step
   F f[R][kRegisters];
@@ -96,26 +98,39 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
         return reinterpret_cast<const ActivationHead*>(heads)[r];
       };
       const uint8_t* const quads = a + R * sizeof(ActivationHead);
-      unroll<kRegisters>([&](auto c) SEDUM_INLINE {
+      unroll<kRegisters / kTogether>([&](auto together) SEDUM_INLINE {
+        constexpr int first = decltype(together)::value * kTogether;
         unroll<kParts>([&](auto part) SEDUM_INLINE {
-          I dot[R];
+          I dot[R][kTogether];
           hide(heads);
           unroll<R>([&](auto r) SEDUM_INLINE {
             const int32_t& minus = kParts == 1 ? head(r).minus_all
                                    : part == 0 ? head(r).minus_first
                                                : head(r).minus_second;
-            dot[r] = B::kZero ? V::template shifted<log2_of(B::kZero)>(minus) : V::zero_integers();
+            const I start = B::kZero ? V::template shifted<log2_of(B::kZero)>(minus) : V::zero_integers();
+            unroll<kTogether>([&](auto c) SEDUM_INLINE { dot[r][c] = start; });
           });
           V::template dots<kTop, kGroups * part, kGroups>(
-              dot, [&](auto g) SEDUM_INLINE { return W::template line<decltype(g)::value>(record, step, c); }, quads);
-          const F sw = W::scale(record, step * kParts + part, c);
-          unroll<R>([&](auto r) SEDUM_INLINE {
-            f[r][c] = V::fma(V::to_float(dot[r]), V::multiply(sw, V::broadcast(head(r).scale)), f[r][c]);
+              dot,
+              [&](auto g, auto c) SEDUM_INLINE {
+                return W::template line<decltype(g)::value>(record, step, first + c);
+              },
+              quads);
+          unroll<kTogether>([&](auto c) SEDUM_INLINE {
+            const F sw = W::scale(record, step * kParts + part, first + c);
+            unroll<R>([&](auto r) SEDUM_INLINE {
+              F& sum = f[r][first + c];
+              sum = V::fma(V::to_float(dot[r][c]), V::multiply(sw, V::broadcast(head(r).scale)), sum);
+            });
           });
         });
         if constexpr (B::kHasMinimum) {
-          const F m = W::minimum(record, step, c);
-          unroll<R>([&](auto r) SEDUM_INLINE { f[r][c] = V::fma(m, V::broadcast(head(r).sum), f[r][c]); });
+          unroll<kTogether>([&](auto c) SEDUM_INLINE {
+            const F m = W::minimum(record, step, first + c);
+            unroll<R>([&](auto r) SEDUM_INLINE {
+              f[r][first + c] = V::fma(m, V::broadcast(head(r).sum), f[r][first + c]);
+            });
+          });
         }
       });
     }
@@ -128,31 +143,39 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
 
 // Without VNNI: u8 × s8 pairs are summed in 16 bits, with saturation, so only as many lines as cannot saturate (activations are
 // within ±127) are added up there. Bytes up to 255 go as two nibbles, the upper ones times 16.
-template <class V, int kTop, int kFirst, int kCount, int kFactor = 1, int R, class Line>
-SEDUM_INLINE inline void dots_in_16_bits(typename V::I (&dot)[R], Line line, const uint8_t* quads) {
+template <class V, int kTop, int kFirst, int kCount, int kFactor = 1, int R, int C, class Line>
+SEDUM_INLINE inline void dots_in_16_bits(typename V::I (&dot)[R][C], Line line, const uint8_t* quads) {
   using I = typename V::I;
   if constexpr (kTop > 127) {
     dots_in_16_bits<V, 15, kFirst, kCount, 1>(
-        dot, [&](auto g) SEDUM_INLINE { return V::template nibbles<0>(line(g)); }, quads);
+        dot, [&](auto g, auto c) SEDUM_INLINE { return V::template nibbles<0>(line(g, c)); }, quads);
     asm volatile("" ::: "memory");  // or eight lines stay in registers for the second pass
     dots_in_16_bits<V, 15, kFirst, kCount, 16>(
-        dot, [&](auto g) SEDUM_INLINE { return V::template nibbles<1>(line(g)); }, quads);
+        dot, [&](auto g, auto c) SEDUM_INLINE { return V::template nibbles<1>(line(g, c)); }, quads);
   } else {
     constexpr int kFit = 32767 / (2 * kTop * 127), kLines = kFit < kCount ? kFit : kCount;
     static_assert(kCount % kLines == 0);
     hide(quads);
     unroll<kCount / kLines>([&](auto n) SEDUM_INLINE {
-      I sum[R];
+      I sum[R][C];
       unroll<kLines>([&](auto i) SEDUM_INLINE {
         constexpr int g = kFirst + decltype(n)::value * kLines + decltype(i)::value;
-        const I w = line(std::integral_constant<int, g>{});
+        I w[C];
+        unroll<C>([&](auto c) SEDUM_INLINE { w[c] = line(std::integral_constant<int, g>{}, c); });
         unroll<R>([&](auto r) SEDUM_INLINE {
-          const I product = V::multiply_pairs(w, V::broadcast_quad(quads + (g * R + r) * 4));
-          sum[r] = i == 0 ? product : V::add_16(sum[r], product);
-          V::hide(sum[r]);
+          const I x = V::broadcast_quad(quads + (g * R + r) * 4);
+          unroll<C>([&](auto c) SEDUM_INLINE {
+            const I product = V::multiply_pairs(w[c], x);
+            sum[r][c] = i == 0 ? product : V::add_16(sum[r][c], product);
+            V::hide(sum[r][c]);
+          });
         });
       });
-      unroll<R>([&](auto r) SEDUM_INLINE { dot[r] = V::add(dot[r], V::template sum_pairs<kFactor>(sum[r])); });
+      unroll<R>([&](auto r) SEDUM_INLINE {
+        unroll<C>([&](auto c) SEDUM_INLINE {
+          dot[r][c] = V::add(dot[r][c], V::template sum_pairs<kFactor>(sum[r][c]));
+        });
+      });
     });
   }
 }

@@ -9,7 +9,7 @@ namespace {
 struct QuantisedAvx512 {
   using I = __m512i;
   using F = __m512;
-  static constexpr int kLanes = 16, kRows = 8;  // 8 rows × (float sum, integer sum, 16-bit sum) + 5 of 32 registers
+  static constexpr int kLanes = 16, kRows = 8, kTogether = 1;  // 8 rows × (float sum, integer sum, 16-bit sum) + 5 of 32 registers
 
   static SEDUM_INLINE __m128i bytes16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
   static SEDUM_INLINE __m256i bytes32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
@@ -61,7 +61,7 @@ struct QuantisedAvx512 {
   static SEDUM_INLINE I add(I a, I b) { return _mm512_add_epi32(a, b); }
   static SEDUM_INLINE I add_16(I a, I b) { return _mm512_add_epi16(a, b); }
   template <int kTop, int kFirst, int kCount, int R, class Line>
-  static SEDUM_INLINE void dots(I (&dot)[R], Line line, const uint8_t* quads) {
+  static SEDUM_INLINE void dots(I (&dot)[R][1], Line line, const uint8_t* quads) {
     dots_in_16_bits<QuantisedAvx512, kTop, kFirst, kCount>(dot, line, quads);
   }
 

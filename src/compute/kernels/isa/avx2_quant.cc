@@ -16,8 +16,8 @@ namespace {
 struct QuantisedAvx2 {
   using I = __m256i;
   using F = __m256;
-  static constexpr int kLanes = 8,
-                       kRows = 4;  // 4 rows × (2 float sums, a 16-bit one) + a line, ones, a quad: 16 registers
+  // 6 rows × 2 sums of 16 bits + 2 lines, a quad, a mask: 16 registers. The float sums, once in 32 k, lie in L1.
+  static constexpr int kLanes = 8, kRows = 6, kTogether = 2;
 
   static SEDUM_INLINE __m128i bytes8(const uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
   static SEDUM_INLINE __m128i bytes16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
@@ -66,8 +66,8 @@ struct QuantisedAvx2 {
   static SEDUM_INLINE void hide(I& x) { asm("" : "+v"(x)); }
   static SEDUM_INLINE I add(I a, I b) { return _mm256_add_epi32(a, b); }
   static SEDUM_INLINE I add_16(I a, I b) { return _mm256_add_epi16(a, b); }
-  template <int kTop, int kFirst, int kCount, int R, class Line>
-  static SEDUM_INLINE void dots(I (&dot)[R], Line line, const uint8_t* quads) {
+  template <int kTop, int kFirst, int kCount, int R, int C, class Line>
+  static SEDUM_INLINE void dots(I (&dot)[R][C], Line line, const uint8_t* quads) {
     dots_in_16_bits<QuantisedAvx2, kTop, kFirst, kCount>(dot, line, quads);
   }
 

@@ -18,13 +18,13 @@ struct QuantisedVnni : QuantisedAvx512 {
 
   // The broadcast inside the instruction: as an intrinsic GCC 12 hoists the broadcasts and spills (82 instead of 95 % of the peak).
   template <int kTop, int kFirst, int kCount, int R, class Line>
-  static SEDUM_INLINE void dots(I (&dot)[R], Line line, const uint8_t* quads) {
+  static SEDUM_INLINE void dots(I (&dot)[R][1], Line line, const uint8_t* quads) {
     unroll<kCount>([&](auto i) SEDUM_INLINE {
       constexpr int g = kFirst + decltype(i)::value;
-      const I w = line(std::integral_constant<int, g>{});
+      const I w = line(std::integral_constant<int, g>{}, std::integral_constant<int, 0>{});
       unroll<R>([&](auto r) SEDUM_INLINE {
         const int32_t& quad = *reinterpret_cast<const int32_t*>(quads + (g * R + r) * 4);
-        asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(dot[r]) : "v"(w), "m"(quad));
+        asm("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(dot[r][0]) : "v"(w), "m"(quad));
       });
     });
   }

@@ -11,7 +11,7 @@ namespace sedum {
 namespace {
 
 struct QuantisedPortable {
-  static constexpr int kLanes = 16, kRows = 2;
+  static constexpr int kLanes = 16, kRows = 2, kTogether = 1;
   struct I {  // 64 bytes of a line, or 16 sums
     union {
       uint8_t bytes[64];
@@ -81,14 +81,14 @@ struct QuantisedPortable {
     return integers([&](int) { return x * (1 << kShift); });
   }
   template <int kTop, int kFirst, int kCount, int R, class Line>
-  static SEDUM_INLINE void dots(I (&dot)[R], Line line, const uint8_t* quads) {
+  static SEDUM_INLINE void dots(I (&dot)[R][1], Line line, const uint8_t* quads) {
     unroll<kCount>([&](auto i) SEDUM_INLINE {
       constexpr int g = kFirst + decltype(i)::value;
-      const I w = line(std::integral_constant<int, g>{});
+      const I w = line(std::integral_constant<int, g>{}, std::integral_constant<int, 0>{});
       for (int r = 0; r < R; ++r) {
         const int8_t* const x = reinterpret_cast<const int8_t*>(quads) + (g * R + r) * 4;
         for (int c = 0; c < 16; ++c)
-          for (int j = 0; j < 4; ++j) dot[r].sums[c] += w.bytes[4 * c + j] * x[j];
+          for (int j = 0; j < 4; ++j) dot[r][0].sums[c] += w.bytes[4 * c + j] * x[j];
       }
     });
   }

@@ -21,10 +21,18 @@ struct ScaledRow {
   float operator[](int d) const { return float(q[d]) * float(scales[d / kScaledValues]); }
 };
 
-// One stored vector of keys or values, whatever the layout: key j of a segment, head h of the key-value heads.
+// A key that lies by dimension.
 template <class K>
-auto key_row(const AttentionShape& shape, const AttentionSegment& segment, const KeysValues& kv, const void* base,
-             int64_t j, int64_t h) {
+struct StridedRow {
+  const K* p;
+  int64_t stride;
+  K operator[](int d) const { return p[d * stride]; }
+};
+
+// One stored value, whatever the layout: of token j of a segment, head h of the key-value heads.
+template <class K>
+auto value_row(const AttentionShape& shape, const AttentionSegment& segment, const KeysValues& kv, const void* base,
+               int64_t j, int64_t h) {
   const K* p = static_cast<const K*>(base);
   if constexpr (std::is_same_v<K, int8_t>) {
     const int64_t page = segment.pages[j / kv.page_size], slot = h * kv.page_size + j % kv.page_size;
@@ -34,6 +42,17 @@ auto key_row(const AttentionShape& shape, const AttentionSegment& segment, const
     if (kv.page_size == 0) return p + (segment.key_begin + j) * kv.row_stride + h * shape.head_dim;
     const int64_t page = segment.pages[j / kv.page_size];
     return p + page * kv.page_stride + (h * kv.page_size + j % kv.page_size) * shape.head_dim;
+  }
+}
+// One stored key.
+template <class K>
+auto key_row(const AttentionShape& shape, const AttentionSegment& segment, const KeysValues& kv, int64_t j, int64_t h) {
+  if constexpr (std::is_same_v<K, int8_t>) {
+    return value_row<K>(shape, segment, kv, kv.keys, j, h);
+  } else {
+    if (kv.page_size == 0) return StridedRow<K>{value_row<K>(shape, segment, kv, kv.keys, j, h), 1};
+    const K* const page = static_cast<const K*>(kv.keys) + segment.pages[j / kv.page_size] * kv.page_stride;
+    return StridedRow<K>{page + h * shape.head_dim * kv.page_size + j % kv.page_size, kv.page_size};
   }
 }
 
@@ -102,7 +121,7 @@ void attention_forward(const AttentionShape& shape, const AttentionSegment& segm
     for (int d = 0; d < dim; ++d) query[size_t(d)] = static_cast<S>(q[row * q_stride + head * dim + d]);
     if constexpr (std::is_same_v<K, int8_t>) turn_query(query.data(), dim);
     for (int64_t j = begin; j < end; ++j) {
-      const auto k = key_row<K>(shape, segment, kv, kv.keys, j, kv_head);
+      const auto k = key_row<K>(shape, segment, kv, j, kv_head);
       p[size_t(j)] = score_of<S>(shape, segment, head, i, j, dot<S>(query.data(), k, dim)).value;
       max = max < p[size_t(j)] ? p[size_t(j)] : max;
     }
@@ -112,7 +131,7 @@ void attention_forward(const AttentionShape& shape, const AttentionSegment& segm
     std::fill(sum_v.begin(), sum_v.end(), S(0));
     for (int64_t j = begin; j < end; ++j) {
       const S weight = std::exp(p[size_t(j)] - max);
-      const auto v = key_row<K>(shape, segment, kv, kv.values, j, kv_head);
+      const auto v = value_row<K>(shape, segment, kv, kv.values, j, kv_head);
       sum += weight;
       const S kept = dropout ? weight * S(drops.at(j)) : weight;
       for (int d = 0; d < dim; ++d) sum_v[size_t(d)] += kept * static_cast<S>(v[d]);
@@ -143,8 +162,8 @@ void attention_backward(const AttentionShape& shape, const AttentionSegment& seg
       DropoutRow drops(dropout, row, uint32_t(head));
       std::fill(dq_sum.begin(), dq_sum.end(), S(0));
       for (int64_t j = begin; j < end && lse != -std::numeric_limits<S>::infinity(); ++j) {
-        const auto k = key_row<K>(shape, segment, kv, kv.keys, j, kv_head);
-        const auto v = key_row<K>(shape, segment, kv, kv.values, j, kv_head);
+        const auto k = key_row<K>(shape, segment, kv, j, kv_head);
+        const auto v = value_row<K>(shape, segment, kv, kv.values, j, kv_head);
         const Score<S> score = score_of<S>(shape, segment, head, i, j, dot<S>(query, k, dim));
         const S p = std::exp(score.value - lse);
         const S factor = dropout ? S(drops.at(j)) : S(1);
