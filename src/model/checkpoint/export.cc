@@ -27,7 +27,8 @@ std::vector<int64_t> sizes(const Shape& shape) {
 
 void write_tokenizer(const fs::path& folder, const Checkpoint& like) {
   if (!like.has_tokenizer()) return;
-  const TokenizerSpec& spec = like.tokenizer()->spec();  // complete: added tokens that GGUF names by kind alone
+  const TokenizerSpec spec =
+      without_padding(like.tokenizer()->spec());  // complete: added tokens that GGUF names by kind alone
   write_file(folder / "tokenizer.json", write_tokenizer_json(spec));
   nlohmann::ordered_json config;
   config["tokenizer_class"] = "PreTrainedTokenizerFast";

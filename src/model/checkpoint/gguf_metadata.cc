@@ -121,6 +121,8 @@ void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_ty
   write_gguf_scaling(out, c.rope_scaling, at);
 }
 
+std::string padding_token(size_t id) { return "[PAD" + std::to_string(id) + "]"; }
+
 void write_gguf_tokenizer(GgufWriter& out, const Checkpoint& like) {
   const auto id = [&](const char* key, int32_t value) {
     if (value >= 0) out.set(key, uint32_t(value));
@@ -135,12 +137,15 @@ void write_gguf_tokenizer(GgufWriter& out, const Checkpoint& like) {
                 "keep it as a folder");
   out.set("tokenizer.ggml.model", "gpt2");
   out.set("tokenizer.ggml.pre", spec.pre_tokenizer);
-  out.set("tokenizer.ggml.tokens", spec.tokens);
+  std::vector<std::string> tokens = spec.tokens;
+  while (tokens.size() < size_t(like.config().vocab_size)) tokens.push_back(padding_token(tokens.size()));
+  out.set("tokenizer.ggml.tokens", tokens);
   std::vector<int32_t> kinds(spec.tokens.size(), int32_t(TokenKind::kNormal));
   for (size_t i = 0; i < spec.kinds.size(); ++i) kinds[i] = int32_t(spec.kinds[i]);
   for (const AddedToken& added : spec.added)
     if (added.id >= 0 && size_t(added.id) < kinds.size())
       kinds[size_t(added.id)] = int32_t(added.special ? TokenKind::kControl : TokenKind::kUserDefined);
+  kinds.resize(tokens.size(), int32_t(TokenKind::kUnused));
   out.set("tokenizer.ggml.token_type", kinds);
   out.set("tokenizer.ggml.merges", spec.merges);
   id("tokenizer.ggml.bos_token_id", spec.bos), id("tokenizer.ggml.eos_token_id", spec.eos);
@@ -185,6 +190,14 @@ std::string gguf_limit(const ModelConfig& config) {
   const int64_t window = config.sliding_window;
   return "llama.cpp ignores the sliding window of " + config.model_type + ": beyond " + std::to_string(window) +
          " tokens its answers are not this model's";
+}
+
+TokenizerSpec without_padding(TokenizerSpec spec) {
+  while (!spec.tokens.empty() && spec.tokens.size() == spec.kinds.size() && spec.kinds.back() == TokenKind::kUnused &&
+         spec.tokens.back() == padding_token(spec.tokens.size() - 1))
+    spec.tokens.pop_back(), spec.kinds.pop_back();
+  if (spec.scores.size() > spec.tokens.size()) spec.scores.resize(spec.tokens.size());
+  return spec;
 }
 
 std::string gguf_model_name(std::string name) {

@@ -37,4 +37,8 @@ std::string gguf_limit(const ModelConfig& config);
 // lacks them: "my-phi3-tune" becomes "my-phi 3-tune".
 std::string gguf_model_name(std::string name);
 
+// llama.cpp counts the rows of the embeddings by the list of tokens: where a model has more rows than tokens (Qwen2.5: 151,936 and 151,665),
+// unused ones fill the list, "[PAD151665]" and on, as its converter names them. A tokenizer without those at its end:
+TokenizerSpec without_padding(TokenizerSpec spec);
+
 }  // namespace sedum

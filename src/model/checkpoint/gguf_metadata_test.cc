@@ -116,6 +116,28 @@ TEST(GgufMetadata, NamesDoNotClaimPhi3sTokens) {
   EXPECT_EQ(GgufFile(scratch / "m.gguf").get<std::string>("general.name"), "phi 3");
 }
 
+// llama.cpp loads no file whose embeddings have more rows than there are tokens.
+TEST(GgufMetadata, TokensAreAsManyAsRows) {
+  const ScratchFolder scratch;
+  std::filesystem::copy(tiny_model("llama"), scratch / "small");
+  json tokenizer = json::parse(read_file(scratch / "small/tokenizer.json"));
+  auto& model = tokenizer["model"];
+  const std::string last = model["merges"].back()[0].get<std::string>() + model["merges"].back()[1].get<std::string>();
+  ASSERT_EQ(model["vocab"][last], 319);
+  model["vocab"].erase(last), model["merges"].erase(model["merges"].size() - 1);
+  write_file(scratch / "small/tokenizer.json", tokenizer.dump());
+  const Checkpoint small = Checkpoint::open(scratch / "small");
+  const Checkpoint gguf = written(scratch / "m.gguf", small);
+  const GgufFile file(scratch / "m.gguf");
+  EXPECT_EQ(file.get<std::vector<std::string_view>>("tokenizer.ggml.tokens").size(), 320u);
+  EXPECT_EQ(file.get<std::vector<std::string_view>>("tokenizer.ggml.tokens").back(), "[PAD319]");
+  EXPECT_EQ(file.get<std::vector<int32_t>>("tokenizer.ggml.token_type").back(), int32_t(TokenKind::kUnused));
+  const std::string text = "A text of " + last + " [PAD319]";
+  EXPECT_EQ(gguf.tokenizer()->encode(text), small.tokenizer()->encode(text));
+  write_folder(scratch / "back", gguf, DType::kF32, stored_values(gguf));
+  EXPECT_EQ(Checkpoint::open(scratch / "back").tokenizer()->hash(), small.tokenizer()->hash());
+}
+
 TEST(GgufMetadata, LimitsAreWindowsThatLlamaCppIgnores) {
   const auto limit = [](const char* family) {
     return gguf_limit(Checkpoint::open(golden(std::string("families/") + family)).config());
