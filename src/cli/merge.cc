@@ -9,9 +9,11 @@
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/warning.h"
 #include "eval/perplexity.h"
 #include "model/checkpoint/export.h"
 #include "model/checkpoint/gguf_adapter.h"
+#include "model/checkpoint/gguf_metadata.h"
 
 namespace sedum::cli {
 namespace {
@@ -21,7 +23,8 @@ void write_model(const std::filesystem::path& out, const Checkpoint& like, const
   const GgufMixture mixture = gguf_mixture(type, like.config());
   if (out.extension() == ".gguf") {
     ThreadPool pool;
-    return write_gguf(out, like, mixture, read, pool);
+    write_gguf(out, like, mixture, read, pool);
+    return print_warning(gguf_limit(like.config()));
   }
   if (info(mixture.type).quantised)
     throw Error("safetensors hold f32, f16 or bf16, not " + mixture.name, "give --out a name that ends in .gguf");

@@ -10,8 +10,10 @@
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/common.h"
+#include "cli/warning.h"
 #include "eval/divergence.h"
 #include "model/checkpoint/export.h"
+#include "model/checkpoint/gguf_metadata.h"
 #include "quant/gptq_model.h"
 #include "quant/importance.h"
 #include "quant/quantised_folder.h"
@@ -54,6 +56,7 @@ void write_gguf_type(const Options& o, Runtime& runtime, const Checkpoint& check
   mixture.has_importance = importance.has_value();
   write_gguf(o.out, checkpoint, mixture, stored_values(checkpoint), runtime.pool,
              [&](const std::string& name) { return importance ? importance->find(name) : nullptr; });
+  print_warning(gguf_limit(checkpoint.config()));
 }
 
 void write_folder_type(const Options& o, Runtime& runtime, const Checkpoint& checkpoint) {

@@ -1,6 +1,8 @@
 """Models through the formats and back: nothing lost where nothing may be lost, and a merged adapter says what base and adapter say."""
 
+import json
 import math
+import shutil
 
 from sedum_testing import GOLDEN, SedumTest, main, read_npy, read_safetensors, recipe
 
@@ -53,6 +55,21 @@ class Convert(SedumTest):
         self.assertEqual(ids[0], ids[1])
         self.assertEqual(ids[0], ids[2])
         self.assertEqual(len(set(hashes)), 1, hashes)
+
+    def test_what_llama_cpp_ignores_is_said(self):
+        for family, words in (("mistral", "beyond 9 tokens"), ("gemma3", None)):
+            model = self.folder / family
+            shutil.copytree(GOLDEN / "families" / family, model)
+            config = json.loads((model / "config.json").read_text())
+            config["query_pre_attn_scalar"] = config["head_dim"]  # Gemma's, as llama.cpp has it
+            (model / "config.json").write_text(json.dumps(config))
+            for command in ("convert", "quantize"):
+                said = self.sedum(command, "--model", model, "--out", self.folder / "m.gguf", "--type", "q8_0").stderr
+                if words:
+                    self.assertIn("warning: llama.cpp ignores the sliding window", said)
+                    self.assertIn(words, said)
+                else:
+                    self.assertNotIn("warning", said)
 
     def test_types(self):
         for kind, word in (("f16", "f16"), ("bf16", "bf16"), ("q8_0", "q8_0")):

@@ -28,6 +28,17 @@ std::vector<float> f32_values(const GgufFile& file, const char* name) {
   return {values, values + stored.bytes / sizeof(float)};
 }
 
+// YaRN whose divisors our own writer computed, by the terms that it left beside them.
+void read_divided_yarn(const GgufFile& file, const std::string& at, ModelConfig& c) {
+  RopeScaling& s = c.rope_scaling;
+  s.type = RopeScaling::Type::kYarn, s.factor = file.get<float>("sedum.rope.yarn_factor");
+  s.original_max_position_embeddings = file.get<int64_t>(at + "rope.scaling.original_context_length");
+  s.beta_fast = file.get<float>("sedum.rope.yarn_beta_fast"),
+  s.beta_slow = file.get<float>("sedum.rope.yarn_beta_slow");
+  s.truncate = file.get<bool>("sedum.rope.yarn_truncate");
+  s.attention_factor = file.get_or<float>(at + "rope.scaling.attn_factor", 1);
+}
+
 // llama.cpp multiplies cos and sin by its attn_factor and by 0.1 ln factor + 1.
 void read_yarn(const GgufFile& file, const std::string& at, ModelConfig& c) {
   RopeScaling& s = c.rope_scaling;
@@ -115,7 +126,9 @@ ModelConfig read_config(const GgufFile& file) {
                 "models with linear, llama3, yarn or longrope scaling can be loaded");
   }
   if (file.find("rope_factors_short.weight")) read_longrope(file, at, c);
-  if (file.find("rope_freqs.weight")) {
+  if (file.has("sedum.rope.yarn_factor")) {
+    read_divided_yarn(file, at, c);
+  } else if (file.find("rope_freqs.weight")) {
     c.rope_scaling.type = RopeScaling::Type::kLlama3;
     c.rope_scaling.frequency_divisors = f32_values(file, "rope_freqs.weight");
     read_llama3_terms(file, at, c.rope_scaling);
