@@ -85,7 +85,7 @@ def main():
         try:
             wait_for(f"{url}/ready", server)
             command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--max-time", str(args.seconds), "-n", str(args.examples),
-                       "--request-timeout", "60", "--continue-on-failure", "--no-shrink", "--seed", str(args.seed),
+                       "--request-timeout", "240", "--continue-on-failure", "--no-shrink", "--seed", str(args.seed),
                        "--report", "ndjson", "--report-ndjson-path", f"{folder}/events"]  # fmt: skip
             report = subprocess.run(command, capture_output=True, text=True, cwd=folder)
             with open(f"{folder}/events") as events:

@@ -342,6 +342,10 @@ TEST(OtherRequests, AreChecked) {
   EXPECT_EQ(failure_of([] { parse_detokenize(R"({"tokens": "a"})"); }).param, "tokens");
 }
 
+TEST(Failure, QuotesNulsAndGoesOn) {
+  EXPECT_STREQ(Failure::invalid("a", std::string("\"x\0\0y\" is none", 14)).what(), "\"x\\0\\0y\" is none");
+}
+
 TEST(Bodies, WithTooManyFieldsAreRefused) {
   std::string body = "{\"a\": {";
   for (int i = 0; i < 2100; ++i) body += "\"" + std::to_string(i) + "\": 1,";
