@@ -69,6 +69,7 @@ class Clients:
         self.lock = threading.Lock()
         self.counts = {"requests": 0, "retried": 0, "failed": 0}
         self.problems = []
+        self.answers = [0] * count
         self.threads = [threading.Thread(target=self.run, args=(i,)) for i in range(count)]
         for thread in self.threads:
             thread.start()
@@ -101,10 +102,18 @@ class Clients:
                 problem = self.once(number, turn)
             with self.lock:
                 self.counts["requests"] += 1
+                self.answers[number] += 1
                 self.counts["retried"] += retried
                 if problem is not None:
                     self.counts["failed"] += 1
                     self.problems.append(problem)
+
+    def go_on(self, seconds, answers, patience=120):
+        """For so long, and until each has so many answers more: seconds alone say little on a busy machine."""
+        wanted, end = [n + answers for n in self.answers], time.monotonic() + patience
+        time.sleep(seconds)
+        while time.monotonic() < end and any(n < least for n, least in zip(self.answers, wanted)):
+            time.sleep(0.1)
 
     def finish(self):
         self.stop.set()
@@ -136,12 +145,12 @@ def try_out(arguments, folder):
         proxy = subprocess.Popen([nginx, "-p", str(folder), "-c", str(configuration(folder, front, replicas))], stderr=subprocess.DEVNULL)
         wait_until_ready(front, proxy)
         clients = Clients(front, "replicated", arguments.clients)
-        time.sleep(arguments.seconds / 3)
+        clients.go_on(arguments.seconds / 3, 2)  # the second shows that the first is in the proxy's log
         before = replica_changes(folder / "access.log")
         counts = [sum(chain[0].endswith(f":{port}") for chain in before.values()) for port in replicas]
         victim = counts.index(max(counts))
         processes[victim].send_signal(signal.SIGKILL)
-        time.sleep(arguments.seconds * 2 / 3)
+        clients.go_on(arguments.seconds * 2 / 3, 2)
         clients.finish()
         after = replica_changes(folder / "access.log")
     finally:

@@ -9,7 +9,8 @@ The description is that of the models that are served: their names, the tokens t
 """
 
 import argparse
-import re
+import base64
+import json
 import socket
 import subprocess
 import sys
@@ -17,8 +18,16 @@ import tempfile
 import time
 import urllib.request
 
-# A prompt is longer than the context; a choice names a tool, and the tools are other ones.
-REFUSED = ("context_length_exceeded", "which is none of the tools")
+# How a refusal reads that no description can foretell:
+REFUSED = (
+    "the context of this model holds",  # tokens, of which a description counts none
+    "more than the engine has room for",  # tokens times beams or candidates
+    "a request may have at most",  # prompts times answers
+    "which is none of the tools",  # a choice names a tool, and the tools are other ones
+    "the schema at ",  # a schema or a pattern that no grammar can be made of
+    "the regular expression ",
+    "the grammar ",
+)
 
 
 def free_port():
@@ -37,10 +46,28 @@ def wait_for(url, server, seconds=60):
     sys.exit("the server does not come up")
 
 
-def found(report):
-    """The failures, each from its "1. Test Case ID" to the next."""
-    parts = re.split(r"(?m)^(?:_{3,} .* _{3,}$|\d+\. Test Case ID)", report.split("= SUMMARY =")[0])[1:]
-    return [part for part in parts if "- ST" in part and not any(reason in part for reason in REFUSED)]
+def found(events):
+    """How many requests there were, and each that failed a check. Of all, since what Schemathesis prints is one of each kind."""
+    requests, failures = 0, []
+    for line in events:
+        event = json.loads(line)
+        if "NonFatalError" in event or "FatalError" in event:  # no answer at all, or nothing that could be asked
+            failures.append(line[:2000])
+        recorder = event.get("ScenarioFinished", {}).get("recorder", {})
+        requests += len(recorder.get("interactions", {}))
+        for case, checks in recorder.get("checks", {}).items():
+            sent = recorder["interactions"].get(case, {})
+            answer = text((sent.get("response") or {}).get("content"))
+            for check in checks:
+                allowed = check["name"] == "positive_data_acceptance" and any(reason in answer for reason in REFUSED)
+                if check["status"] != "success" and not allowed:
+                    request = text(sent.get("request", {}).get("body"))
+                    failures.append(f"{recorder['label']}: {check['name']}\n  {request[:2000]}\n  {answer[:2000]}\n  {json.dumps(check)[:2000]}")
+    return requests, failures
+
+
+def text(content):
+    return base64.b64decode((content or {}).get("$base64", "")).decode(errors="replace")
 
 
 def main():
@@ -58,17 +85,18 @@ def main():
         try:
             wait_for(f"{url}/ready", server)
             command = [sys.executable, "-m", "schemathesis.cli", "run", f"{url}/openapi.json", "--max-time", str(args.seconds), "-n", str(args.examples),
-                       "--request-timeout", "60", "--continue-on-failure", "--no-shrink", "--seed", str(args.seed)]  # fmt: skip
+                       "--request-timeout", "240", "--continue-on-failure", "--no-shrink", "--seed", str(args.seed),
+                       "--report", "ndjson", "--report-ndjson-path", f"{folder}/events"]  # fmt: skip
             report = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-            failures = found(report.stdout)
-            summary = re.search(r"(\d+) generated", report.stdout)
-            if not summary:
+            with open(f"{folder}/events") as events:
+                requests, failures = found(events)
+            if not requests:
                 sys.exit(report.stdout + report.stderr)
             alive = server.poll() is None
         finally:
             server.terminate()
             server.wait(60)
-    print(f"{summary[1]} requests, {len(failures)} failures; the server {'stands' if alive else 'is gone'}")
+    print(f"{requests} requests, {len(failures)} failures; the server {'stands' if alive else 'is gone'}")
     if failures or not alive:
         sys.exit("\n".join(failures))
 

@@ -1,6 +1,6 @@
 #include "http/client.h"
 
-#include <chrono>
+#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "http/server.h"
+#include "http/socket_for_test.h"
 
 namespace sedum::http {
 namespace fs = std::filesystem;
@@ -64,8 +65,7 @@ struct ClientTest : ::testing::Test {
     }
     response.body = content.substr(start, cut_after);
     e.begin(response);
-    cutters.emplace_back(
-        [e] { e.drain(), std::this_thread::sleep_for(std::chrono::milliseconds(100)); });  // then dropped
+    cutters.emplace_back([e, all = arrived] { EXPECT_TRUE(all->wait()); });  // then dropped
   }
 
   std::string url(const std::string& path) const { return server.address() + path; }
@@ -78,6 +78,7 @@ struct ClientTest : ::testing::Test {
   size_t cut_after = 0;
   std::vector<Exchange> held;
   std::vector<std::thread> cutters;
+  std::shared_ptr<Flag> arrived;  // what comes before the cut
   Server server;
 };
 
@@ -105,8 +106,12 @@ TEST_F(ClientTest, DownloadsThroughARedirectAndTellsProgress) {
 // Cuts the first attempt, then goes on; returns the range that the second one asked for.
 void cut_then_resume(ClientTest& t, bool checksum_follows) {
   t.cut_after = 300000;
+  t.arrived = std::make_shared<Flag>();
+  const auto progress = [&](uint64_t done, uint64_t) {
+    if (done == t.cut_after) t.arrived->set();
+  };
   try {
-    download(t.url("/file"), t.part, {.checksum_follows = checksum_follows});
+    download(t.url("/file"), t.part, {.checksum_follows = checksum_follows, .progress = progress});
     FAIL() << "a cut transfer was taken for whole";
   } catch (const HttpError& e) {
     EXPECT_EQ(e.status, 0);

@@ -30,10 +30,11 @@ void Exchange::State::answer(const Response& given, bool whole) {
   if (whole && !head_only) record.bytes = response.body.size();
   std::string bytes = link->head(response, whole, chunked);
   if (!head_only && whole) bytes += response.body;
-  link->send(std::move(bytes), whole || head_only);
   phase = whole || head_only ? Phase::kDone : Phase::kStreaming;
-  if (phase == Phase::kStreaming) return;
-  log_end(false);
+  const bool done = phase == Phase::kDone;
+  if (done) log_end(false);  // before the bytes go: who has the whole answer finds it in the log and in the figures
+  link->send(std::move(bytes), done);
+  if (!done) return;
   link.reset();
   callback.swap(on_close);
 }
@@ -59,8 +60,8 @@ void Exchange::State::finish() {
   std::lock_guard lock(mutex);
   if (phase != Phase::kStreaming) return;
   phase = Phase::kDone;
-  link->send(chunked ? "0\r\n\r\n" : "", true);
   log_end(false);
+  link->send(chunked ? "0\r\n\r\n" : "", true);
   link.reset();
   callback.swap(on_close);
 }

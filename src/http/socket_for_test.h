@@ -14,6 +14,9 @@
 
 namespace sedum::http {
 
+// Only what will never come is waited for so long: a busy machine may take seconds for anything.
+constexpr std::chrono::seconds kPatience{60};
+
 class Socket {
  public:
   explicit Socket(int port) : fd_(::socket(AF_INET, SOCK_STREAM, 0)) {
@@ -22,8 +25,8 @@ class Socket {
     address.sin_port = htons(uint16_t(port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connected = ::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-    const timeval ten{10, 0};
-    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &ten, sizeof ten);
+    const timeval patience{kPatience.count(), 0};
+    ::setsockopt(fd_, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   }
   ~Socket() { close(); }
   Socket(const Socket&) = delete;
@@ -67,7 +70,7 @@ class Flag {
     set_ = true;
     changed_.notify_all();
   }
-  bool wait(std::chrono::milliseconds limit = std::chrono::seconds(5)) {
+  bool wait(std::chrono::milliseconds limit = kPatience) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, limit, [&] { return set_; });
   }

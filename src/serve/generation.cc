@@ -233,6 +233,7 @@ void Server::completion(const Call& call) {
   for (const openai::Prompt& prompt : completion.prompts) {
     std::vector<int32_t> ids = ids_of(model, prompt, "prompt");
     const std::string* text = std::get_if<std::string>(&prompt);
+    if (ids.empty() && model.first >= 0) ids.push_back(model.first);
     if (completion.echo) options.prefixes.push_back(text ? *text : model.decode(ids));
     prompts.push_back(std::move(ids));
   }

@@ -62,6 +62,8 @@ ServedModel served_model(GenerationEngine& engine, std::string name, std::string
     return id < engine.tokenizer().vocab_size() ? std::string(engine.tokenizer().token_bytes(id)) : std::string();
   };
   model.vocabulary = engine.tokenizer().vocab_size();
+  const TokenizerSpec& spec = engine.tokenizer().spec();
+  model.first = spec.bos >= 0 ? spec.bos : spec.eos;  // without BOS texts were trained on one after the other's end
   return model;
 }
 

@@ -31,6 +31,8 @@ struct ServedModel {
   std::function<std::string(int32_t)> token_text = {};
   AnswerSyntax syntax = {};  // how its answers write reasoning and calls
   int vocabulary = 0;
+  int32_t first =
+      -1;  // what a text that has no tokens goes on from: BOS or what ends texts in training; −1: there is none
 };
 
 ServedModel served_model(GenerationEngine& engine, std::string name = "",  // "": the engine's name

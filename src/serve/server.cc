@@ -44,6 +44,20 @@ json model_json(const ServedModel& model, int64_t started) {
           {"created_at", iso_time(started)}};
 }
 
+// A pattern of the numbers 0 … last: fewer digits; those that agree up to a digit, which is less; the last itself. 319:
+// "^(0|[1-9][0-9]{0,1}|[1-2][0-9]{2}|3[0-0][0-9]{1}|31[0-8][0-9]{0}|319)$".
+std::string numbers_up_to(int last) {
+  const std::string digits = std::to_string(last);
+  std::string pattern = digits.size() > 1 ? fmt::format("^(0|[1-9][0-9]{{0,{}}}|", digits.size() - 2) : "^(";
+  for (size_t i = 0; i < digits.size(); ++i) {
+    const char least = i == 0 && digits.size() > 1 ? '1' : '0';
+    if (digits[i] > least)
+      pattern +=
+          fmt::format("{}[{}-{}][0-9]{{{}}}|", digits.substr(0, i), least, char(digits[i] - 1), digits.size() - i - 1);
+  }
+  return pattern + digits + ")$";
+}
+
 http::Server::Options http_options(const ServerOptions& options, std::function<void(const http::Record&)> log) {
   http::Server::Options http{.host = options.host, .port = options.port, .limits = options.limits};
   http.error = [](int status, const std::string& message) { return response(openai::from_status(status, message)); };
@@ -153,6 +167,8 @@ std::string Server::describe(std::string_view openapi) const {
     vocabulary = std::min(vocabulary, model.vocabulary);
   }
   schemas["TokenId"]["maximum"] = vocabulary - 1;
+  json& biases = schemas["sampling_logit_bias"]["patternProperties"];
+  biases = {{numbers_up_to(vocabulary - 1), biases.front()}};
   for (auto& [path, methods] : api["paths"].items()) {
     for (json& method : methods) {
       const json::json_pointer model("/requestBody/content/application~1json/example/model");

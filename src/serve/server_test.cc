@@ -1,5 +1,7 @@
 #include "serve/server.h"
 
+#include <regex>
+
 #include "base/file.h"
 #include "serve/server_testing.h"
 
@@ -79,7 +81,7 @@ TEST_F(ServeTest, ManyRequestsAreInFlightAtOnce) {
       right += reply.status == 200 && reply.body.find("w4") != std::string::npos;
     });
   }
-  while (json::parse(send("GET", "/health").body)["requests"] != 20) std::this_thread::yield();
+  EXPECT_TRUE(engine.runs(20));
   engine.held = false;
   for (std::thread& client : clients) client.join();
   EXPECT_EQ(right, 20);
@@ -99,7 +101,7 @@ TEST_F(ServeTest, AClientThatLeavesCancelsItsRequests) {
     if (stream) {
       EXPECT_THAT(socket->read_until("w3"), EndsWith("w3"));
     }
-    while (json::parse(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
+    EXPECT_TRUE(engine.runs(1));
     socket.reset();
     EXPECT_TRUE(engine.idle());
     EXPECT_EQ(engine.cancelled() - before, 1);
@@ -195,6 +197,25 @@ TEST_F(ServeTest, TheDescriptionKnowsTheModels) {
   const auto status = [&](int id) { return send("POST", "/detokenize", json{{"tokens", {id}}}.dump()).status; };
   EXPECT_EQ(status(maximum), 200);
   EXPECT_EQ(status(maximum + 1), 400);
+  const auto& biases = schemas["sampling_logit_bias"]["patternProperties"];
+  ASSERT_EQ(biases.size(), 1u);
+  const std::regex described(biases.begin().key());
+  for (int id = 0; id <= maximum; ++id) EXPECT_TRUE(std::regex_search(std::to_string(id), described)) << id;
+  for (const std::string& key : {std::to_string(maximum), std::to_string(maximum + 1), std::string("10000"),
+                                 std::string("007"), std::string("-0"), std::string()})
+    EXPECT_EQ(complete({{"prompt", "a"}, {"logit_bias", {{key, 1}}}}).status == 200, std::regex_search(key, described))
+        << key;
+}
+
+TEST_F(ServeTest, TextWithoutTokensGoesOnFromABeginning) {
+  start({}, false);
+  ServedModel with_bos = model(), without = model();
+  with_bos.first = 3, without.name = "without";
+  server->serve({with_bos, without});
+  EXPECT_EQ(complete({{"prompt", ""}, {"echo", true}, {"max_tokens", 1}}).content()["choices"][0]["text"], "w0");
+  EXPECT_THAT(engine.last_request().prompt, ::testing::ElementsAre(3));
+  const Reply refused = send("POST", "/v1/completions", R"({"model": "without", "prompt": ""})");
+  expect_error(refused, 400, "invalid_value", "prompt", "must not be empty");
 }
 
 TEST_F(ServeTest, LogprobsAreTold) {

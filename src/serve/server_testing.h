@@ -56,7 +56,12 @@ class FakeEngine : public GenerationEngine {
   // Waits until nothing runs.
   bool idle() {
     std::unique_lock lock(mutex_);
-    return changed_.wait_for(lock, std::chrono::seconds(5), [&] { return running_.empty(); });
+    return changed_.wait_for(lock, http::kPatience, [&] { return running_.empty(); });
+  }
+  // Waits until so many requests run: /health counts them before the engine has them.
+  bool runs(size_t count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, http::kPatience, [&] { return running_.size() == count; });
   }
   int most_at_once() {
     std::lock_guard lock(mutex_);

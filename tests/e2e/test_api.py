@@ -232,7 +232,7 @@ class Operation(SedumTest):
 
         thread = threading.Thread(target=ask)
         thread.start()
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while server.get("/health")[1]["requests"] != 1 and time.monotonic() < end and not answers:
             time.sleep(0.01)
         server.process.send_signal(signal.SIGTERM)

@@ -130,7 +130,7 @@ class Api(SedumTest):
         return self.server.get("/health")[1]["requests"]
 
     def wait_for_requests(self, count):
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         while self.requests() != count:
             self.assertLess(time.monotonic(), end, f"{self.requests()} requests still run")
             time.sleep(0.02)

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/arena.h"
+#include "base/error.h"
 #include "compute/kernels/isa.h"
 #include "compute/kernels/machine.h"
 
@@ -59,6 +60,7 @@ ProductSpeed measure_product(ThreadPool& pool, const ProductCase& what, double l
     weight_bytes = w.memory.size();
     if (packed) {
       const auto panels = pack(pool, compute, w.matrix);
+      if (!panels) throw ApiError("measure_product", "these weights have no packed form");
       weight_bytes = panels->bytes();
       speed.seconds = median_seconds(least_seconds, [&] { product_packed(pool, x.matrix, *panels, y.out()); });
     } else if (product == Product::kNT) {

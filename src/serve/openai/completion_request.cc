@@ -35,6 +35,7 @@ std::vector<Prompt> parse_prompts(Fields& fields, const char* name) {
   std::vector<Prompt> prompts;
   for (const json& item : value) {
     if (item.type() != value[0].type()) fields.wrong_type(name, "an array of one kind", item);
+    if (item.is_array() && item.empty()) fields.fail(name, "must not hold an empty array");
     if (item.is_string())
       prompts.emplace_back(item.get<std::string>());
     else if (item.is_array())
@@ -57,9 +58,11 @@ CompletionRequest parse_completion(std::string_view body) {
   request.sampling.best_of = int(fields.integer("best_of", 0, {1, kMaxAnswers}));
   if (request.sampling.best_of > 0 && request.sampling.best_of < request.sampling.n)
     fields.fail("best_of", fmt::format("must be at least n, which is {}", request.sampling.n));
-  if (request.sampling.best_of == request.sampling.n) request.sampling.best_of = 0;
-  if (request.sampling.best_of > 0 && request.stream)
+  if (request.sampling.best_of > 1 && request.stream)
     fields.fail("best_of", "cannot be streamed: the best are known at the end");
+  if (request.sampling.best_of > 1 && (request.sampling.num_beams > 1 || request.sampling.penalty_alpha > 0))
+    fields.fail("best_of", "belongs to sampling, not to beam search or contrastive search");
+  if (request.sampling.best_of == request.sampling.n) request.sampling.best_of = 0;
   add_format(fields, "response_format", true, request.grammar);
   fields.unsupported("suffix");
   request.prompts = parse_prompts(fields, "prompt");

@@ -5,6 +5,11 @@
 namespace sedum::openai {
 using nlohmann::json;
 
+std::string without_nul(std::string text) {
+  for (size_t at = 0; (at = text.find('\0', at)) != std::string::npos; at += 2) text.replace(at, 1, "\\0");
+  return text;
+}
+
 std::string error_json(const Failure& failure) {
   const auto text_or_null = [](const std::string& text) { return text.empty() ? json() : json(text); };
   const json error = {{"message", failure.what()},

@@ -10,10 +10,13 @@
 
 namespace sedum::openai {
 
+// What is quoted may hold NULs, and what() would end at the first: they are written "\\0".
+std::string without_nul(std::string text);
+
 struct Failure : std::runtime_error {
   Failure(int http_status, std::string error_type, const std::string& message, std::string error_param = "",
           std::string error_code = "")
-      : std::runtime_error(message),
+      : std::runtime_error(without_nul(message)),
         status(http_status),
         type(std::move(error_type)),
         param(std::move(error_param)),

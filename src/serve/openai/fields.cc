@@ -108,15 +108,25 @@ bool is_whole(const json& value) {
          (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>());
 }
 
+namespace {
+
+// Exactly: doubles would not tell neighbours beyond 2^53 apart.
+bool within(const json& value, Range range) {
+  if (value.is_number_float()) return value.get<double>() >= range.min && value.get<double>() <= range.max;
+  if (value.is_number_unsigned() && value.get<uint64_t>() > uint64_t(std::numeric_limits<int64_t>::max())) return false;
+  return value.get<int64_t>() >= int64_t(range.min) && value.get<int64_t>() <= int64_t(range.max);
+}
+
+}  // namespace
+
 int64_t Fields::integer(const char* name, int64_t otherwise, Range range) {
   const json* value = find(name);
   if (!value) return otherwise;
   if (!is_whole(*value)) wrong_type(name, "an integer", *value);
-  const double number = value->get<double>();  // exact enough to compare: bounds are far from 2^53 or at the ends
-  if (!(number >= range.min && number <= range.max)) {
+  if (!within(*value, range)) {
     fail(name, fmt::format("must be between {:.0f} and {:.0f}, it is {}", range.min, range.max, value->dump()));
   }
-  return value->is_number_float() ? int64_t(number) : value->get<int64_t>();
+  return value->is_number_float() ? int64_t(value->get<double>()) : value->get<int64_t>();
 }
 
 std::string Fields::text(const char* name) {

@@ -1,5 +1,6 @@
 #include "serve/openai/request.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
@@ -112,6 +113,10 @@ TEST(ChatRequest, EveryFieldIsChecked) {
        "at most 16"},
       {R"({"seed": "1"})", "seed", "an integer"},
       {R"({"seed": 1e30})", "seed", "between"},
+      {R"({"seed": 9223372036854774785})", "seed", "between"},
+      {R"({"seed": -9223372036854774785})", "seed", "between"},
+      {R"({"seed": -9223372036854775809})", "seed", "between"},
+      {R"({"seed": 18446744073709551615})", "seed", "between"},
       {R"({"n": 0})", "n", "between 1 and 16"},
       {R"({"n": 17})", "n", "between 1 and 16"},
       {R"({"stream": 1})", "stream", "a boolean"},
@@ -206,7 +211,7 @@ TEST(CompletionRequest, PromptsOfEveryForm) {
               ElementsAre(Prompt(std::vector<int32_t>{1}), Prompt(std::vector<int32_t>{2, 3})));
   EXPECT_THAT(prompts("[1, 2.0]"), ElementsAre(Prompt(std::vector<int32_t>{1, 2})));  // whole, as JSON schemas have it
   for (const char* bad : {"3", "{}", "[]", "[1, \"a\"]", "[\"a\", 1]", "[\"a\", [1]]", "[1.5]", "[-1]", "[9999999999]",
-                          "[[\"a\"]]", "[true]", "[[[1]]]", "null"}) {
+                          "[[\"a\"]]", "[[]]", "[true]", "[[[1]]]", "null"}) {
     EXPECT_EQ(failure_of([&] { prompts(bad); }).param, "prompt") << bad;
   }
   EXPECT_EQ(parse_completion(R"({"model": "m", "prompt": "a"})").sampling.max_tokens, 16);
@@ -214,6 +219,16 @@ TEST(CompletionRequest, PromptsOfEveryForm) {
   EXPECT_EQ(parse_completion(R"({"model": "m", "prompt": "a", "best_of": 3, "n": 2})").sampling.best_of, 3);
   EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "best_of": 1, "n": 2})"); }).param,
             "best_of");
+  for (const char* others : {R"("stream": true)", R"("temperature": 0, "num_beams": 4)", R"("penalty_alpha": 0.5)"}) {
+    const auto with_best_of = [&](int best) {
+      return failure_of([&] {
+        parse_completion(
+            fmt::format(R"({{"model": "m", "prompt": "a", "best_of": {}, "n": {}, {}}})", best, best, others));
+      });
+    };
+    EXPECT_EQ(with_best_of(2).param, "best_of") << others;
+    EXPECT_STREQ(with_best_of(1).what(), "was accepted") << others;
+  }
   EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "suffix": "b"})"); }).param, "suffix");
   EXPECT_EQ(failure_of([] { parse_completion(R"({"model": "m", "prompt": "a", "messages": []})"); }).param, "messages");
 }
@@ -246,6 +261,38 @@ TEST(ChatRequest, TheLeastShareAboveZeroIsNoZero) {
   const ChatRequest request = parse_chat(chat_with(R"({"top_p": 5e-324, "typical_p": 1e-300})"));
   EXPECT_GT(request.sampling.top_p, 0);
   EXPECT_GT(request.sampling.typical_p, 0);
+}
+
+TEST(ChatRequest, LengthsAreThoseOfJsonSchema) {
+  const auto times = [](int count, const char* character) {
+    std::string text;
+    for (int i = 0; i < count; ++i) text += character;
+    return text;
+  };
+  for (const char* character : {"a", "é", "多", "🌵"}) {  // of one to four bytes
+    const auto problem = [&](const char* field, int count) {
+      return std::string(chat_failure(json{{field, times(count, character)}}.dump()).what());
+    };
+    EXPECT_EQ(problem("stop", 1000), "was accepted");
+    EXPECT_THAT(problem("stop", 1001), HasSubstr("over 1000 characters"));
+    EXPECT_EQ(problem("guided_regex", 10'000), "was accepted");
+    EXPECT_THAT(problem("guided_regex", 10'001), HasSubstr("longer than 10000 characters"));
+  }
+}
+
+TEST(ChatRequest, SeedsAreExact) {
+  const auto seed = [](const char* text) { return parse_chat(chat_with(fmt::format("{{\"seed\": {}}}", text))).seed; };
+  EXPECT_EQ(seed("9223372036854774784"), 9223372036854774784u);
+  EXPECT_EQ(seed("-9223372036854774784"), uint64_t{0} - 9223372036854774784u);
+  EXPECT_EQ(seed("9007199254740993"), 9007199254740993u);  // 2^53 + 1
+  EXPECT_EQ(seed("7.0"), 7u);
+}
+
+TEST(ChatRequest, ThePenaltiesLeastAboveZeroIsNoZero) {
+  const ChatRequest request = parse_chat(chat_with(R"({"diversity_penalty": 5e-324, "penalty_alpha": 1e-300})"));
+  EXPECT_GT(request.sampling.diversity_penalty, 0);
+  EXPECT_GT(request.sampling.penalty_alpha, 0);
+  EXPECT_EQ(parse_chat(chat_with(R"({"diversity_penalty": 0, "penalty_alpha": 0.0})")).sampling.penalty_alpha, 0);
 }
 
 TEST(ChatRequest, FormatsBecomeGrammars) {
@@ -293,6 +340,10 @@ TEST(OtherRequests, AreChecked) {
   EXPECT_EQ(failure_of([] { parse_tokenize("{}"); }).param, "prompt");
   EXPECT_THAT(parse_detokenize(R"({"tokens": [1, 2]})").ids, ElementsAre(1, 2));
   EXPECT_EQ(failure_of([] { parse_detokenize(R"({"tokens": "a"})"); }).param, "tokens");
+}
+
+TEST(Failure, QuotesNulsAndGoesOn) {
+  EXPECT_STREQ(Failure::invalid("a", std::string("\"x\0\0y\" is none", 14)).what(), "\"x\\0\\0y\" is none");
 }
 
 TEST(Bodies, WithTooManyFieldsAreRefused) {

@@ -1,4 +1,5 @@
 // The fields that steer generation.
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
@@ -7,16 +8,17 @@
 #include "serve/openai/failure.h"
 #include "serve/openai/fields.h"
 #include "serve/openai/request.h"
+#include "text/unicode.h"
 
 namespace sedum::openai {
 namespace {
 
 constexpr double kMaxInt = std::numeric_limits<int32_t>::max();
 constexpr size_t kMaxStops = 16;
-constexpr size_t kMaxStopBytes = 1000;
+constexpr size_t kMaxStopCharacters = 1000;
 constexpr size_t kMaxBiases = 1024;
 constexpr size_t kMaxChoices = 1000;
-constexpr size_t kMaxPatternBytes = 10'000;
+constexpr size_t kMaxPatternCharacters = 10'000;
 
 std::vector<std::pair<int32_t, float>> parse_logit_bias(Fields& fields) {
   std::vector<std::pair<int32_t, float>> biases;
@@ -27,7 +29,7 @@ std::vector<std::pair<int32_t, float>> parse_logit_bias(Fields& fields) {
   for (const auto& [key, value] : object->items()) {
     int32_t id = -1;
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
-    if (error != std::errc() || end != key.data() + key.size() || id < 0)
+    if (error != std::errc() || end != key.data() + key.size() || id < 0 || key != std::to_string(id))  // no 007
       fields.fail("logit_bias", "must map token ids to numbers; \"" + key + "\" is no token id");
     biases.emplace_back(id, float(inner.number(key.c_str(), 0, {-100, 100})));
   }
@@ -41,8 +43,8 @@ void parse_guided(Fields& fields, GrammarSpec& grammar) {
     ++found, grammar = {.kind = GrammarSpec::Kind::kJsonSchema, .text = schema->dump()};
   if (fields.find("guided_regex")) {
     ++found, grammar = {.kind = GrammarSpec::Kind::kRegex, .text = fields.text("guided_regex")};
-    if (grammar.text.size() > kMaxPatternBytes)
-      fields.fail("guided_regex", fmt::format("must not be longer than {} bytes", kMaxPatternBytes));
+    if (unicode::count_characters(grammar.text) > kMaxPatternCharacters)
+      fields.fail("guided_regex", fmt::format("must not be longer than {} characters", kMaxPatternCharacters));
   }
   if (const json* choices = fields.array("guided_choice", kMaxChoices)) {
     ++found, grammar = {.kind = GrammarSpec::Kind::kChoices};
@@ -56,12 +58,15 @@ void parse_guided(Fields& fields, GrammarSpec& grammar) {
   if (found > 1) fields.fail("guided_json", "cannot stand beside another guided_ field");
 }
 
+// 0 switches off what the least above 0 does not.
+float as_float(double value) { return value > 0 ? std::max(float(value), std::numeric_limits<float>::min()) : 0; }
+
 void parse_beams(Fields& fields, SamplingParams& sampling) {
   sampling.num_beams = int(fields.integer("num_beams", 1, {1, 16}));
   sampling.num_beam_groups = int(fields.integer("num_beam_groups", 1, {1, 16}));
   sampling.length_penalty = float(fields.number("length_penalty", 1, {-10, 10}));
-  sampling.diversity_penalty = float(fields.number("diversity_penalty", 0, {0, 100}));
-  sampling.penalty_alpha = float(fields.number("penalty_alpha", 0, {0, 1}));
+  sampling.diversity_penalty = as_float(fields.number("diversity_penalty", 0, {0, 100}));
+  sampling.penalty_alpha = as_float(fields.number("penalty_alpha", 0, {0, 1}));
   if (const json* early = fields.find("early_stopping")) {
     if (*early == "never")
       sampling.early_stopping = EarlyStopping::kNever;
@@ -108,8 +113,8 @@ std::vector<std::string> parse_stop(Fields& fields, const char* name) {
     if (!item.is_string()) fields.wrong_type(name, "a string or an array of strings", item);
     if (item == "") fields.fail(name, "must not hold an empty string");
     stops.push_back(item.get<std::string>());
-    if (stops.back().size() > kMaxStopBytes)
-      fields.fail(name, fmt::format("must not hold strings over {} bytes", kMaxStopBytes));
+    if (unicode::count_characters(stops.back()) > kMaxStopCharacters)
+      fields.fail(name, fmt::format("must not hold strings over {} characters", kMaxStopCharacters));
     if (stops.size() > kMaxStops) fields.fail(name, fmt::format("must hold at most {} strings", kMaxStops));
   }
   return stops;
@@ -130,7 +135,7 @@ void parse_sampling(Fields& fields, CommonRequest& request) {
   sampling.logit_bias = parse_logit_bias(fields);
   sampling.ignore_end = fields.boolean("ignore_eos", false);
   sampling.stop = parse_stop(fields, "stop");
-  if (fields.find("seed")) request.seed = uint64_t(fields.integer("seed", 0, {-0x1p63, 0x1p63 - 1024}));
+  if (fields.find("seed")) request.seed = uint64_t(fields.integer("seed", 0, {1024 - 0x1p63, 0x1p63 - 1024}));
   sampling.n = int(fields.integer("n", 1, {1, kMaxAnswers}));
   parse_beams(fields, sampling);
   parse_guided(fields, request.grammar);
