@@ -107,8 +107,9 @@ TEST_F(Engine, ThePlanIsWhatIsHeld) {
     const ServingPlan plan = plan_serving(model.checkpoint(), Compute::kInt8, type, 100, 3);
     EXPECT_EQ(plan.packed_bytes, model.packed_bytes());
     Arena arena;
-    const PagedCache cache(arena, model.model().config(), type, 3 * 4);
-    EXPECT_EQ(plan.cache_bytes, uint64_t(12 * cache.page_bytes()));
+    const int64_t pages = 3 * PagedCache::pages_for(100);
+    const PagedCache cache(arena, model.model().config(), type, pages);
+    EXPECT_EQ(plan.cache_bytes, uint64_t(pages * cache.page_bytes()));
     EXPECT_EQ(plan.sequence_tokens, 100);
   }
   EXPECT_THAT(problem_of([&] { plan_serving(model.checkpoint(), Compute::kF32, DType::kF32, 1000, 1); }),

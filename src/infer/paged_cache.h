@@ -19,7 +19,7 @@
 // they stay known, so that prompts with the same beginning find them while their memory is not needed. Layers share their pages: where some of
 // them see everything (Gemma 3), all is kept.
 //
-// Prefix cache. A remembered page is known by its 32 tokens and by the page before it (for the first: by a root, one for each adapter), so that
+// Prefix cache. A remembered page is known by its tokens and by the page before it (for the first: by a root, one for each adapter), so that
 // a find compares all that its keys and values depend on. Pages of nobody stay known until their memory is needed: the least recently
 // used go first, and of one sequence the later before the earlier.
 

@@ -118,35 +118,36 @@ inline void exponentiate(const RowTile& tile, int64_t dim, float* scores, const 
 // Up to two tiles of rows read pages as they are stored: widening bf16 twice costs what packing does.
 constexpr int64_t kRowsOfStored = 2 * kTileRows;
 
-// f(j, count, p) for each piece of keys [begin, end) of a block: `count` from j on stand at p.
-template <class K, class F>
-SEDUM_INLINE void for_pieces(const Pieces<K>& pieces, int64_t step, int begin, int end, F&& f) {
+// f(j, count, lanes) for each piece of keys [begin, end) of a block: `count` from j on, `step` values apart.
+template <class K, bool kFetch, class F>
+SEDUM_INLINE void for_pieces(const Pieces<K, kFetch>& pieces, int64_t step, int begin, int end, F&& f) {
   while (begin < end) {
     const int piece = begin / pieces.each, piece_end = (piece + 1) * pieces.each, stop = end < piece_end ? end : piece_end;
-    f(begin, stop - begin, pieces.at[piece] + (begin - piece * pieces.each) * step);
+    const K* const p = pieces.at[piece] + (begin - piece * pieces.each) * step;
+    f(begin, stop - begin, Lanes<K, kFetch>{p, pieces.stride, pieces.ahead[piece]});
     begin = stop;
   }
 }
 
-template <class K>
-void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n, const Pieces<K>& keys,
-                  const Pieces<K>& values, const ForwardScratch& scratch, State state) {
+template <class P>
+void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n, const P& keys,
+                  const P& values, const ForwardScratch& scratch, State state) {
   const int64_t dim = shape.head_dim, stride = padded(dim), rows = rows_of(shape, block.end - block.begin);
-  for (int64_t first = 0; first < rows; first += kTileRows) {
-    const RowTile tile =
-        row_tile(shape, block, first, int(rows - first < kTileRows ? rows - first : kTileRows), key, n);
+  const int64_t tiles = (rows + kTileRows - 1) / kTileRows, even = (rows + tiles - 1) / tiles;  // 7 rows: 4 and 3
+  for (int64_t first = 0; first < rows; first += even) {
+    const RowTile tile = row_tile(shape, block, first, int(rows - first < even ? rows - first : even), key, n);
     if (tile.all_lo >= tile.all_hi) continue;
     const int from = tile.all_lo / kLanes * kLanes, to = int(padded(tile.all_hi));
-    for_pieces(keys, 1, from, to, [&](int j, int count, const K* p) {
-      multiply(tile.rows, count / kLanes, dim, {scratch.q + first * stride, stride, 1}, Lanes{p, keys.stride},
+    for_pieces(keys, 1, from, to, [&](int j, int count, auto lanes) {
+      multiply(tile.rows, count / kLanes, dim, {scratch.q + first * stride, stride, 1}, lanes,
                {scratch.scores + j, kKeyBlock, false});
     });
     float greatest[kTileRows];
     for (int r = 0; r < tile.rows; ++r) greatest[r] = state.max[first + r];
     finish_scores(shape, block, tile, key, scratch.scores, greatest);
     exponentiate(tile, dim, scratch.scores, greatest, state);
-    for_pieces(values, values.stride, tile.all_lo, tile.all_hi, [&](int j, int count, const K* p) {
-      multiply(tile.rows, stride / kLanes, count, {scratch.scores + j, kKeyBlock, 1}, Lanes{p, values.stride},
+    for_pieces(values, values.stride, tile.all_lo, tile.all_hi, [&](int j, int count, auto lanes) {
+      multiply(tile.rows, stride / kLanes, count, {scratch.scores + j, kKeyBlock, 1}, lanes,
                {state.out + first * stride, stride, true});
     });
   }
@@ -187,21 +188,13 @@ void attend_packed(const AttentionShape& shape, const KeysValues& kv, const Quer
 template <class K>
 void attend_stored(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t key, int64_t end,
                    const ForwardScratch& scratch, State state) {
-  const auto keys_at = [&](int64_t at) {
-    return stored_pieces<K>(shape, kv, block.segment, kv.keys, block.kv_head, at, kv.page_size);
-  };
-  const auto values_at = [&](int64_t at) {
-    return stored_pieces<K>(shape, kv, block.segment, kv.values, block.kv_head, at, shape.head_dim);
-  };
-  const auto left = [&](int64_t at) {
-    return int(block.segment.key_count - at < kKeyBlock ? block.segment.key_count - at : kKeyBlock);
+  const auto pieces_of = [&](const void* base, int64_t stride) {
+    return stored_pieces<K>(shape, kv, block.segment, base, block.kv_head, key, stride);
   };
   for (; key < end; key += kKeyBlock) {
-    if (const int64_t next = key + kKeyBlock; next < end) {
-      fetch(shape, keys_at(next), left(next));
-      fetch(shape, values_at(next), left(next));
-    }
-    attend_block(shape, block, key, left(key), keys_at(key), values_at(key), scratch, state);
+    const int64_t left = block.segment.key_count - key;
+    attend_block(shape, block, key, int(left < kKeyBlock ? left : kKeyBlock), pieces_of(kv.keys, kv.page_size),
+                 pieces_of(kv.values, shape.head_dim), scratch, state);
   }
 }
 

@@ -19,10 +19,11 @@ struct Broadcast {
   const float* p;
   int64_t row, step;
 };
-template <class K>
+// kFetch: what lies `ahead` values further on is fetched meanwhile. Spread over the arithmetic: all at once stopped it until memory had answered.
+template <class K, bool kFetch = false>
 struct Lanes {
   const K* p;
-  int64_t stride;
+  int64_t stride, ahead = 0;
 };
 template <class K>
 Lanes(const K*, int64_t) -> Lanes<K>;
@@ -34,8 +35,8 @@ struct Sums {
 
 // c (kRows × kVectors · kLanes) = [c +] Σ_k a(r, k) · b(k, :). Each result is one chain of multiply-adds in the order of k, whatever the
 // tile's size: the same bits for one row and for many, for one sum and for the same in parts.
-template <int kRows, int kVectors, class K>
-SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes<K> b, Sums c) {
+template <int kRows, int kVectors, class K, bool kFetch>
+SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes<K, kFetch> b, Sums c) {
   Vec sum[kRows][kVectors];
   unroll<kRows>([&](auto r) __attribute__((always_inline)) {
     unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
@@ -44,6 +45,7 @@ SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes<K> b, Sums c) {
   });
   for (int64_t k = 0; k < depth; ++k) {
     Vec line[kVectors];
+    if constexpr (kFetch) __builtin_prefetch(b.p + b.ahead);
     unroll<kVectors>([&](auto v) __attribute__((always_inline)) { line[v] = load(b.p + v * kLanes); });
     unroll<kRows>([&](auto r) __attribute__((always_inline)) {
       const Vec x = broadcast(a.p[r * a.row]);
@@ -60,8 +62,8 @@ SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes<K> b, Sums c) {
 constexpr int kTileRows = 6;
 constexpr int tile_vectors(int rows) { return kLanes == 16 || rows <= 2 ? 4 : 2; }
 
-template <int kRows, class K>
-void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, Lanes<K> b, Sums c) {
+template <int kRows, class K, bool kFetch>
+void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, Lanes<K, kFetch> b, Sums c) {
   constexpr int kMost = tile_vectors(kRows);
   for (; vectors >= kMost; vectors -= kMost) {
     tile<kRows, kMost>(depth, a, b, c);
@@ -73,8 +75,8 @@ void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, Lanes<K> b, Sums
 }
 
 // At most kTileRows rows.
-template <class K>
-void multiply(int64_t rows, int64_t vectors, int64_t depth, Broadcast a, Lanes<K> b, Sums c) {
+template <class K, bool kFetch>
+void multiply(int64_t rows, int64_t vectors, int64_t depth, Broadcast a, Lanes<K, kFetch> b, Sums c) {
   switch (rows) {
     case 1:
       return multiply_rows<1>(vectors, depth, a, b, c);
@@ -94,11 +96,12 @@ void multiply(int64_t rows, int64_t vectors, int64_t depth, Broadcast a, Lanes<K
 SEDUM_INLINE int64_t padded(int64_t dim) { return (dim + kLanes - 1) / kLanes * kLanes; }
 
 // A block of keys (or values) in pieces of `each`: one, packed, or pages as they are stored.
-template <class K>
+template <class K, bool kFetch = false>
 struct Pieces {
   int each;
   int64_t stride;  // of keys, from one dimension to the next; of values, from one token to the next
   const K* at[kKeyBlock / kLanes];
+  int64_t ahead[kKeyBlock / kLanes] = {};  // to the same piece of the next block
 };
 // The pages of a block that can be multiplied as they are.
 inline bool usable_pages(const AttentionShape& shape, const KeysValues& kv) {
@@ -106,21 +109,18 @@ inline bool usable_pages(const AttentionShape& shape, const KeysValues& kv) {
          shape.head_dim % kLanes == 0;
 }
 template <class K>
-Pieces<K> stored_pieces(const AttentionShape& shape, const KeysValues& kv, const AttentionSegment& segment,
-                        const void* base, int kv_head, int64_t at, int64_t stride) {
-  Pieces<K> pieces{kv.page_size, stride, {}};
-  const int64_t first = at / kv.page_size, pages = (segment.key_count + kv.page_size - 1) / kv.page_size;
-  for (int i = 0; i < kKeyBlock / kv.page_size && first + i < pages; ++i)
-    pieces.at[i] = static_cast<const K*>(base) + segment.pages[first + i] * kv.page_stride +
+Pieces<K, true> stored_pieces(const AttentionShape& shape, const KeysValues& kv, const AttentionSegment& segment,
+                              const void* base, int kv_head, int64_t at, int64_t stride) {
+  Pieces<K, true> pieces{kv.page_size, stride, {}};
+  const int each_block = kKeyBlock / kv.page_size;
+  const int32_t* page = segment.pages + at / kv.page_size;
+  const int64_t left = (segment.key_count - at + kv.page_size - 1) / kv.page_size;
+  for (int i = 0; i < each_block && i < left; ++i) {
+    pieces.at[i] = static_cast<const K*>(base) + page[i] * kv.page_stride +
                    kv_head * int64_t{kv.page_size} * shape.head_dim;
+    if (i + each_block < left) pieces.ahead[i] = (page[i + each_block] - page[i]) * kv.page_stride;
+  }
   return pieces;
-}
-// On their way while the block before is computed, or decoding would wait for memory and then for arithmetic.
-template <class K>
-void fetch(const AttentionShape& shape, const Pieces<K>& pieces, int n) {
-  for (int i = 0; i * pieces.each < n; ++i)
-    for (int64_t at = 0; at < pieces.each * int64_t{shape.head_dim}; at += int64_t(64 / sizeof(K)))
-      __builtin_prefetch(pieces.at[i] + at);
 }
 
 // Where a block's keys (or values) stand. Beyond the last key it is repeated: what is computed from it is masked.
