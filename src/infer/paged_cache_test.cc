@@ -23,7 +23,7 @@ TEST(PagedCache, PagesComeAndGo) {
   PagedCache cache(arena, small(), DType::kF32, 4);
   EXPECT_EQ(cache.page_bytes(), 2 * 2 * 2 * kPage * 4 * 4);
   PagedSequence a, b;
-  EXPECT_TRUE(cache.reserve(a, kPage + 1));  // two pages
+  EXPECT_TRUE(cache.reserve(a, kPage + 1));      // two pages
   EXPECT_TRUE(cache.reserve(a, 2 * kPage - 4));  // room is there: nothing new
   EXPECT_EQ(cache.free_pages(), 2);
   EXPECT_TRUE(cache.reserve(b, 2 * kPage));

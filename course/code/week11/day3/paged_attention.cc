@@ -1,6 +1,6 @@
 // 第 11 周第 3 天  PagedAttention：键值缓存分页
 //
-//   位置 i 的键在：页 = 页表[i / 32]，页内第 i % 32 格          一页 32 个记号，所有层的键和值
+//   位置 i 的键在：页 = 页表[i / 16]，页内第 i % 16 格          一页 16 个记号，所有层的键和值
 //
 // 像操作系统的虚拟内存（Kwon 等，2023）：对话看到的是连续的位置，内存里是东一页西一页。于是：
 //   用到哪发到哪，浪费不超过最后一页；开头相同的对话共用页；分叉时先共用，谁要写才拷贝；没有页了就让最年轻的交还，以后重算。
@@ -29,7 +29,7 @@ int main(int argc, char** argv) {
                  .bugs = {{"no_copy", "分叉之后写共用的页，没有先拷贝"},
                           {"position", "找到了前缀，新的记号却从位置 0 开始"},
                           {"one_root", "不同适配器的前缀共用一个根：把别人的页当成了自己的"}}});
-  lesson.exercise("一段对话 70 个记号，一页 32 个。要几页？", "pages_70");
+  lesson.exercise("一段对话 70 个记号，一页 16 个。要几页？", "pages_70");
   lesson.predict("按最长 2,048 预留，对话平均几百个记号：缓存有百分之几是空的？", "reserved_waste_percent");
   constexpr int64_t kPage = PagedCache::kPageTokens;
   Runtime runtime(1);
@@ -74,7 +74,7 @@ int main(int argc, char** argv) {
   };
 
   lesson.section("一、页表：地址翻译");
-  lesson.value("pages_70", double(PagedCache::pages_for(70)), "70 = 32 + 32 + 6");
+  lesson.value("pages_70", double(PagedCache::pages_for(70)), "70 = 4 × 16 + 6");
   lesson.value("page_bytes", double(PagedCache(runtime.arena, config, DType::kBF16, 1).page_bytes()),
                "这个小模型的一页，bf16");
   PagedCache cache(runtime.arena, config, DType::kF32, 40);
@@ -114,9 +114,9 @@ int main(int argc, char** argv) {
   const Ids more = prompt(20, 3);
   asks.insert(asks.end(), more.begin(), more.end());
   PagedSequence c, d;
-  lesson.value("prefix_tokens", double(cache.find(c, asks, 0)), "100 个记号相同，整页的有 3 页");
-  lesson.equal("共用的页就是 A 的前三页",
-               double(std::equal(c.pages.begin(), c.pages.end(), a.pages.begin()) * int64_t(c.pages.size())), 3);
+  lesson.value("prefix_tokens", double(cache.find(c, asks, 0)), "100 个记号相同，整页的有 6 页");
+  lesson.equal("共用的页就是 A 的前六页",
+               double(std::equal(c.pages.begin(), c.pages.end(), a.pages.begin()) * int64_t(c.pages.size())), 6);
   lesson.at_most("接着前缀算 = 从头算", difference(paged(cache, c, asks), contiguous(asks)), 1e-5);
   lesson.equal("另一个适配器：一页也找不到", double(cache.find(d, asks, lesson.broken("one_root") ? 0 : 1)), 0);
 
@@ -163,13 +163,13 @@ int main(int argc, char** argv) {
   std::vector<std::string> times;
   const std::vector<std::string> events = {
       "1、2、3 来了", "", "", "2 走了，1 捡起一页", "4 来了", "", "4 与 1 分叉共用", "", "", ""};
-  std::vector<int64_t> arrive = {70, 40, 90, 0};
+  std::vector<int64_t> arrive = {35, 20, 45, 0};
   for (int t = 0; t < 10; ++t) {
     if (t == 3) film.release(talks[1]);
-    if (t == 4) arrive[3] = 50;
+    if (t == 4) arrive[3] = 25;
     if (t == 6) film.release(talks[3]), talks[3] = film.fork(talks[0]);
     for (size_t s = 0; s < 4; ++s) {
-      const int64_t rows = talks[s].length > 0 ? 12 : std::exchange(arrive[s], 0);
+      const int64_t rows = talks[s].length > 0 ? 6 : std::exchange(arrive[s], 0);
       if (rows > 0 && film.reserve(talks[s], rows)) talks[s].length += rows;
     }
     frames.emplace_back(14, NAN), times.push_back(fmt::format("{}：{}", t, events[size_t(t)]));

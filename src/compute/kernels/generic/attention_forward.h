@@ -122,7 +122,8 @@ constexpr int64_t kRowsOfStored = 2 * kTileRows;
 template <class K, bool kFetch, class F>
 SEDUM_INLINE void for_pieces(const Pieces<K, kFetch>& pieces, int64_t step, int begin, int end, F&& f) {
   while (begin < end) {
-    const int piece = begin / pieces.each, piece_end = (piece + 1) * pieces.each, stop = end < piece_end ? end : piece_end;
+    const int piece = begin / pieces.each, piece_end = (piece + 1) * pieces.each,
+              stop = end < piece_end ? end : piece_end;
     const K* const p = pieces.at[piece] + (begin - piece * pieces.each) * step;
     f(begin, stop - begin, Lanes<K, kFetch>{p, pieces.stride, pieces.ahead[piece]});
     begin = stop;
@@ -162,8 +163,7 @@ void attend_packed(const AttentionShape& shape, const KeysValues& kv, const Quer
   const auto find = [&](int64_t at, int slot) {
     const int64_t left = block.segment.key_count - at;
     const int n = int(left < kKeyBlock ? left : kKeyBlock);
-    if (by_rows || kv.page_size == 0)
-      find_keys(shape, kv, block.segment, kv.keys, block.kv_head, at, n, keys[slot]);
+    if (by_rows || kv.page_size == 0) find_keys(shape, kv, block.segment, kv.keys, block.kv_head, at, n, keys[slot]);
     find_keys(shape, kv, block.segment, kv.values, block.kv_head, at, n, values[slot]);
     return n;
   };

@@ -116,8 +116,8 @@ Pieces<K, true> stored_pieces(const AttentionShape& shape, const KeysValues& kv,
   const int32_t* page = segment.pages + at / kv.page_size;
   const int64_t left = (segment.key_count - at + kv.page_size - 1) / kv.page_size;
   for (int i = 0; i < each_block && i < left; ++i) {
-    pieces.at[i] = static_cast<const K*>(base) + page[i] * kv.page_stride +
-                   kv_head * int64_t{kv.page_size} * shape.head_dim;
+    pieces.at[i] =
+        static_cast<const K*>(base) + page[i] * kv.page_stride + kv_head * int64_t{kv.page_size} * shape.head_dim;
     if (i + each_block < left) pieces.ahead[i] = (page[i + each_block] - page[i]) * kv.page_stride;
   }
   return pieces;
