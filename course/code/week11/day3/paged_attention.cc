@@ -136,7 +136,7 @@ int main(int argc, char** argv) {
   lesson.claim("页够用", room);
 
   lesson.section("五、抢占：没有页了，最年轻的交还，以后重算");
-  // 一个问题六个回答，每个要长到 120 个记号（4 页）；缓存一共只有 4 页。
+  // 一个问题六个回答，每个要长到 120 个记号（8 页）；缓存一共只有 8 页。
   const auto answers = [&](int64_t cache_tokens, uint64_t seed, int n, uint64_t& preemptions) {
     LocalEngine engine(model, {.context_length = 128, .cache_tokens = cache_tokens});
     std::vector<Ids> all;
@@ -151,7 +151,7 @@ int main(int argc, char** argv) {
   const auto crowded = answers(128, 40, 6, some);
   double different = 0;
   for (uint64_t i = 0; i < 6; ++i) different += crowded[i] != answers(4096, 40 + i, 1, none)[0];
-  lesson.value("preemptions", double(some), "六个回答挤在 4 页里，抢占的次数");
+  lesson.value("preemptions", double(some), "六个回答挤在 8 页里，抢占的次数");
   lesson.at_least("确实抢占过", double(some), 1);
   lesson.equal("页够的时候没有", double(none), 0);
   lesson.equal("与各自单独时不同的回答", different, 0);
