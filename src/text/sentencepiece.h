@@ -22,6 +22,9 @@ TokenizerSpec parse_sentencepiece(std::string_view bytes, const std::string& nam
 
 // The same tokenizer as the parts that Hugging Face's converter makes of it (model "components"), for writing tokenizer.json.
 TokenizerSpec sentencepiece_components(const TokenizerSpec& spec);
+// The other way, for BPE: options for the parts, and scores as SentencePiece's trainer gives them to pieces in the order of the merges. Error where a
+// part has no option. A piece that merges make in one way only may now be made in others: whether both cut alike is for the caller to see.
+TokenizerSpec sentencepiece_of_components(TokenizerSpec spec, const std::string& name);
 
 class SentencePieceNormalizer {
  public:

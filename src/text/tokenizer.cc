@@ -103,7 +103,9 @@ void complete(TokenizerSpec& spec) {
     if (token.id < 0) throw Error("tokenizer: the added token \"" + token.text + "\" has no id");
     listed[size_t(token.id)] = true;
     spec.tokens[size_t(token.id)] = token.text;
-    spec.kinds[size_t(token.id)] = token.special ? TokenKind::kControl : TokenKind::kUserDefined;
+    TokenKind& kind = spec.kinds[size_t(token.id)];
+    if (!token.special) kind = TokenKind::kUserDefined;
+    if (token.special && kind != TokenKind::kUnknown) kind = TokenKind::kControl;
   }
   for (size_t id = 0; id < spec.tokens.size(); id++) {
     const TokenKind kind = spec.kinds[id];

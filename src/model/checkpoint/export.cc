@@ -11,6 +11,7 @@
 #include "formats/gguf.h"
 #include "formats/safetensors.h"
 #include "model/checkpoint/gguf_metadata.h"
+#include "model/checkpoint/gguf_tokenizer.h"
 #include "model/families.h"
 #include "model/nn/rotary.h"
 #include "text/tokenizer_json.h"

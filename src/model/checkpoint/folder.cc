@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/quantised.h"
+#include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"
 
 namespace sedum {
@@ -43,17 +44,38 @@ void look_at_encoder(const TensorSource& source, ModelConfig& config) {
   if (is_seq2seq(config.model_type)) config.tie_word_embeddings = !source.find("lm_head.weight");
 }
 
+// SentencePiece's own file. The template stands in tokenizer_config.json, and so may tokens that were added later.
+TokenizerSpec read_tokenizer_model(const std::filesystem::path& path) {
+  TokenizerSpec spec = read_sentencepiece(path);
+  const std::filesystem::path beside = path.parent_path() / "tokenizer_config.json";
+  if (!std::filesystem::exists(beside)) return spec;
+  const nlohmann::json config = nlohmann::json::parse(read_file(beside), nullptr, false);
+  if (!config.is_object()) throw Error(beside.string() + " is no JSON object", "fetch the file again");
+  if (const auto added = config.find("added_tokens_decoder"); added != config.end() && added->is_object())
+    for (const auto& [id, token] : added->items())
+      if (id.empty() || id.size() > 9 || id.find_first_not_of("0123456789") != id.npos ||
+          size_t(std::stoul(id)) >= spec.tokens.size())
+        throw Error(beside.string() + ": token " + id + " is not in tokenizer.model",
+                    "put the model's tokenizer.json into the folder");
+  if (const auto chat = config.find("chat_template"); chat != config.end() && chat->is_string())
+    spec.chat_template = *chat;
+  return spec;
+}
+
 }  // namespace
 
 void Checkpoint::take_tokenizer(const std::filesystem::path& folder) {
   const std::filesystem::path tokenizer = folder / "tokenizer.json", vocab = folder / "vocab.json",
-                              merges = folder / "merges.txt";
+                              merges = folder / "merges.txt", model = folder / "tokenizer.model";
   if (std::filesystem::exists(tokenizer)) {
     has_tokenizer_ = true;
     read_tokenizer_ = [tokenizer] { return read_tokenizer_json(tokenizer); };
   } else if (std::filesystem::exists(vocab) && std::filesystem::exists(merges)) {
     has_tokenizer_ = true;
     read_tokenizer_ = [vocab, merges] { return read_vocab_and_merges(vocab, merges); };
+  } else if (std::filesystem::exists(model)) {
+    has_tokenizer_ = true;
+    read_tokenizer_ = [model] { return read_tokenizer_model(model); };
   }
 }
 

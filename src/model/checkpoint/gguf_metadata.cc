@@ -5,6 +5,7 @@
 #include <map>
 
 #include "base/error.h"
+#include "model/checkpoint/gguf_tokenizer.h"
 #include "model/families.h"
 #include "model/nn/rotary.h"
 
@@ -91,13 +92,13 @@ void write_gguf_scaling(GgufWriter& out, const RopeScaling& s, const std::string
   if (rest != 1) out.set(at + "rope.scaling.attn_factor", rest);
 }
 
-void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_type) {
+void write_gguf_config(GgufWriter& out, const Checkpoint& like, const std::string& name, uint32_t file_type) {
   const ModelConfig& c = like.config();
   const std::string architecture = family_of(c.model_type, like.path().string()).gguf_architecture,
                     at = architecture + ".";
   const auto u32 = [&](const std::string& key, int64_t value) { out.set(at + key, uint32_t(value)); };
   out.set("general.architecture", architecture);
-  out.set("general.name", gguf_model_name(like.name()));
+  out.set("general.name", name);
   out.set("general.file_type", file_type);
   out.set("general.quantization_version", uint32_t{2});
   u32("block_count", c.num_hidden_layers), u32("context_length", c.max_position_embeddings),
@@ -121,45 +122,17 @@ void write_gguf_config(GgufWriter& out, const Checkpoint& like, uint32_t file_ty
   write_gguf_scaling(out, c.rope_scaling, at);
 }
 
-std::string padding_token(size_t id) { return "[PAD" + std::to_string(id) + "]"; }
-
-void write_gguf_tokenizer(GgufWriter& out, const Checkpoint& like) {
-  const auto id = [&](const char* key, int32_t value) {
-    if (value >= 0) out.set(key, uint32_t(value));
-  };
-  if (!like.has_tokenizer()) {
-    id("tokenizer.ggml.bos_token_id", like.config().bos_token_id);
-    return id("tokenizer.ggml.eos_token_id", like.config().eos_token_id);
-  }
-  const TokenizerSpec& spec = like.tokenizer()->spec();  // complete: added tokens that GGUF names by kind alone
-  if (spec.pre_tokenizer.empty())
-    throw Error(like.path().string() + ": GGUF has no name for this tokenizer's way of cutting words",
-                "keep it as a folder");
-  out.set("tokenizer.ggml.model", "gpt2");
-  out.set("tokenizer.ggml.pre", spec.pre_tokenizer);
-  std::vector<std::string> tokens = spec.tokens;
-  while (tokens.size() < size_t(like.config().vocab_size)) tokens.push_back(padding_token(tokens.size()));
-  out.set("tokenizer.ggml.tokens", tokens);
-  std::vector<int32_t> kinds(spec.tokens.size(), int32_t(TokenKind::kNormal));
-  for (size_t i = 0; i < spec.kinds.size(); ++i) kinds[i] = int32_t(spec.kinds[i]);
-  for (const AddedToken& added : spec.added)
-    if (added.id >= 0 && size_t(added.id) < kinds.size())
-      kinds[size_t(added.id)] = int32_t(added.special ? TokenKind::kControl : TokenKind::kUserDefined);
-  kinds.resize(tokens.size(), int32_t(TokenKind::kUnused));
-  out.set("tokenizer.ggml.token_type", kinds);
-  out.set("tokenizer.ggml.merges", spec.merges);
-  id("tokenizer.ggml.bos_token_id", spec.bos), id("tokenizer.ggml.eos_token_id", spec.eos);
-  id("tokenizer.ggml.unknown_token_id", spec.unk), id("tokenizer.ggml.padding_token_id", spec.pad);
-  out.set("tokenizer.ggml.add_bos_token", spec.add_bos);
-  out.set("tokenizer.ggml.add_eos_token", spec.add_eos);
-  if (!spec.chat_template.empty()) out.set("tokenizer.chat_template", spec.chat_template);
-}
-
 }  // namespace
 
 void write_gguf_metadata(GgufWriter& out, const Checkpoint& like, uint32_t file_type) {
-  write_gguf_config(out, like, file_type);
-  write_gguf_tokenizer(out, like);
+  const bool has_tokenizer = like.has_tokenizer();
+  const bool phi3 = has_tokenizer && needs_phi3_name(*like.tokenizer());
+  write_gguf_config(out, like, gguf_model_name(like.name(), phi3), file_type);
+  if (has_tokenizer)
+    return write_gguf_tokenizer(out, *like.tokenizer(), like.config().vocab_size, like.path().string());
+  for (const auto& [key, id] : {std::pair{"tokenizer.ggml.bos_token_id", like.config().bos_token_id},
+                                std::pair{"tokenizer.ggml.eos_token_id", like.config().eos_token_id}})
+    if (id >= 0) out.set(key, uint32_t(id));
 }
 
 std::vector<GgufParts> gguf_parts(const Checkpoint& like) {
@@ -192,15 +165,8 @@ std::string gguf_limit(const ModelConfig& config) {
          " tokens its answers are not this model's";
 }
 
-TokenizerSpec without_padding(TokenizerSpec spec) {
-  while (!spec.tokens.empty() && spec.tokens.size() == spec.kinds.size() && spec.kinds.back() == TokenKind::kUnused &&
-         spec.tokens.back() == padding_token(spec.tokens.size() - 1))
-    spec.tokens.pop_back(), spec.kinds.pop_back();
-  if (spec.scores.size() > spec.tokens.size()) spec.scores.resize(spec.tokens.size());
-  return spec;
-}
-
-std::string gguf_model_name(std::string name) {
+std::string gguf_model_name(std::string name, bool phi3) {
+  if (phi3) return is_phi3_name(name) ? name : name + "-phi3";
   const auto lower = [&](size_t i) { return char(std::tolower(static_cast<unsigned char>(name[i]))); };
   for (size_t i = 0; i + 3 < name.size(); ++i) {
     if (lower(i) != 'p' || lower(i + 1) != 'h' || lower(i + 2) != 'i') continue;

@@ -34,11 +34,7 @@ std::vector<std::pair<std::string, std::vector<float>>> gguf_divisors(const Mode
 std::string gguf_limit(const ModelConfig& config);
 
 // The model's name as GGUF holds it. llama.cpp looks up Phi-3's own tokens wherever it reads "phi3" or "phi-3", and loads no file that
-// lacks them: "my-phi3-tune" becomes "my-phi 3-tune".
-std::string gguf_model_name(std::string name);
-
-// llama.cpp counts the rows of the embeddings by the list of tokens: where a model has more rows than tokens (Qwen2.5: 151,936 and 151,665),
-// unused ones fill the list, "[PAD151665]" and on, as its converter names them. A tokenizer without those at its end:
-TokenizerSpec without_padding(TokenizerSpec spec);
+// lacks them: "my-phi3-tune" becomes "my-phi 3-tune". Where the tokenizer is Phi-3's (gguf_tokenizer.h), the name says so.
+std::string gguf_model_name(std::string name, bool phi3 = false);
 
 }  // namespace sedum

@@ -1,5 +1,8 @@
 #include "model/checkpoint/gguf_tokenizer.h"
 
+#include <algorithm>
+#include <cctype>
+
 #include "base/error.h"
 #include "text/tokenizer_json.h"
 
@@ -58,7 +61,34 @@ void read_byte_level(const GgufFile& file, TokenizerSpec& spec) {
   spec.add_prefix_space = file.get_or<bool>("tokenizer.ggml.add_space_prefix", false);
 }
 
+constexpr std::string_view kPhi3Unstripped[] = {"<unk>", "<s>", "<|endoftext|>"};
+
 }  // namespace
+
+bool is_phi3_name(std::string name) {
+  for (char& c : name) c = char(std::tolower(static_cast<unsigned char>(c)));
+  return name.find("phi3") != name.npos || name.find("phi-3") != name.npos;
+}
+
+bool needs_phi3_name(const Tokenizer& tokenizer) {
+  const TokenizerSpec& spec = tokenizer.spec();
+  for (const std::string_view token : kPhi3Unstripped)
+    if (!tokenizer.id_of(token)) return false;
+  return spec.model != "bpe" && tokenizer.id_of("</s>") &&
+         std::any_of(spec.added.begin(), spec.added.end(), [](const AddedToken& token) { return token.rstrip; });
+}
+
+void list_gguf_added(TokenizerSpec& spec, bool phi3) {
+  spec.added.clear();
+  for (size_t id = 0; id < spec.kinds.size(); id++) {
+    const TokenKind kind = spec.kinds[id];
+    if (kind != TokenKind::kControl && kind != TokenKind::kUserDefined && kind != TokenKind::kUnknown) continue;
+    AddedToken token{.text = spec.tokens[id], .id = int32_t(id), .special = kind != TokenKind::kUserDefined};
+    token.rstrip = phi3 && std::find(std::begin(kPhi3Unstripped), std::end(kPhi3Unstripped), token.text) ==
+                               std::end(kPhi3Unstripped);
+    spec.added.push_back(std::move(token));
+  }
+}
 
 TokenizerSpec read_gguf_tokenizer(const GgufFile& file) {
   const auto model = file.get<std::string>("tokenizer.ggml.model");
@@ -83,6 +113,7 @@ TokenizerSpec read_gguf_tokenizer(const GgufFile& file) {
   spec.pad = file.get_or<int32_t>("tokenizer.ggml.padding_token_id", -1);
   spec.add_bos = file.get_or<bool>("tokenizer.ggml.add_bos_token", spec.add_bos);
   spec.add_eos = file.get_or<bool>("tokenizer.ggml.add_eos_token", spec.add_eos);
+  if (model != "gpt2") list_gguf_added(spec, is_phi3_name(file.get_or<std::string>("general.name", "")));
   return finish(std::move(spec));
 }
 

@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Loads GGUF files with SentencePiece tokenizers into llama.cpp and compares ids. Run by hand; wants llama-cpp-python, torch, safetensors.
+
+    tools/gguf_tokenizers_check.py SEDUM FOLDER DATA [NAME…]
+
+DATA is the folder of SEDUM_TEST_DATA. The model is the tiny Llama of tests/golden with as many random rows as the tokenizer has tokens. Tokenizers:
+Mistral's tokenizer.model, the same as tokenizer.json (scores follow from merges), with Gemma's parts and added tokens, with Phi-3's, and T5's
+unigram model. Each folder becomes a GGUF file in FOLDER; ids are Sedum's from the folder and llama.cpp's from the file, for strings of
+tests/golden/text/tokenizers.json and some with special tokens inside. Then the GGUF file is written once more from itself: the metadata stays.
+"""
+import ctypes
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+import llama_cpp
+import torch
+from safetensors.torch import load_file, save_file
+
+GOLDEN = pathlib.Path(__file__).resolve().parent.parent / "tests/golden"
+SILENT = llama_cpp.llama_log_callback(lambda *_: None)  # kept here: the library calls it for as long as it lives
+STRINGS = json.loads((GOLDEN / "text/tokenizers.json").read_text())["strings"]
+SPECIAL = ["<s>Hello</s> world", "a<s>b", "<|user|>\n Hi<|end|>\n<|endoftext|> x", "<start_of_turn>user\n\n  two   three    four", "<unk> x", "  ", "\n\n\n"]
+
+
+def run(*command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "no message")
+    return done.stdout
+
+
+def model_with(folder, rows):
+    """The tiny Llama without a tokenizer, its embeddings with `rows` rows."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    config = json.loads((GOLDEN / "models/llama/config.json").read_text())
+    config.update(vocab_size=rows, bos_token_id=1, eos_token_id=2)
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(GOLDEN / "models/llama/model.safetensors")
+    torch.manual_seed(1)
+    weights["model.embed_tokens.weight"] = torch.randn(rows, config["hidden_size"])
+    save_file(weights, folder / "model.safetensors")
+
+
+def added(tokenizer, text, **flags):
+    tokens = tokenizer["added_tokens"]
+    vocab = tokenizer["model"]["vocab"]
+    number = vocab.get(text, max(max(vocab.values()), max(t["id"] for t in tokens)) + 1)
+    tokens.append({"id": number, "content": text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True} | flags)
+
+
+def as_gemma(tokenizer):
+    space = {"String": " "}
+    tokenizer["normalizer"] = {"type": "Replace", "pattern": space, "content": "\u2581"}
+    tokenizer["pre_tokenizer"] = {"type": "Split", "pattern": space, "behavior": "MergedWithPrevious", "invert": False}
+    tokenizer["decoder"]["decoders"] = tokenizer["decoder"]["decoders"][:3]
+    for text in ("\n\n", "\n\n\n"):
+        added(tokenizer, text, special=False)
+    added(tokenizer, "<start_of_turn>")
+
+
+def as_phi3(tokenizer):
+    for token in tokenizer["added_tokens"]:
+        if token["content"] == "</s>":
+            token.update(rstrip=True, special=False)
+    added(tokenizer, "<|endoftext|>")
+    for text in ("<|user|>", "<|assistant|>", "<|end|>"):
+        added(tokenizer, text, rstrip=True)
+
+
+def folders(sedum, folder, data):
+    """Name and folder of each model."""
+    for name, file in (("mistral", "mistral-v1-tokenizer.model"), ("t5", "t5-spiece.model")):
+        model_with(folder / name, 32000)
+        shutil.copy(data / "tokenizers" / file, folder / name / "tokenizer.model")
+        yield name, folder / name
+    run(sedum, "convert", "--model", folder / "mistral", "--out", folder / "mistral.gguf", "--type", "f32")
+    shutil.rmtree(folder / "json", ignore_errors=True)
+    run(sedum, "convert", "--model", folder / "mistral.gguf", "--out", folder / "json", "--type", "f32")
+    for name, change in (("mistral-json", lambda _: None), ("gemma", as_gemma), ("phi", as_phi3)):
+        model_with(folder / name, 32064)  # more rows than tokens
+        tokenizer = json.loads((folder / "json/tokenizer.json").read_text())
+        change(tokenizer)
+        (folder / name / "tokenizer.json").write_text(json.dumps(tokenizer))
+        shutil.copy(folder / "json/tokenizer_config.json", folder / name)
+        yield name, folder / name
+
+
+def ours(sedum, model, text, folder):
+    (folder / "text").write_bytes(text.encode())
+    return json.loads(run(sedum, "tokenize", "--model", model, "--file", folder / "text", "--json"))["ids"]
+
+
+def compare(sedum, folder, source, gguf):
+    llama, wrong, total = llama_cpp.Llama(str(gguf), n_ctx=64, n_threads=1, verbose=False), [], 0
+    for text in SPECIAL + STRINGS[::7]:
+        if text.startswith("<unk>") and (source / "tokenizer.model").exists():
+            continue  # sentencepiece itself takes no <unk> from a text; llama.cpp does, and so do we from a GGUF file
+        want = ours(sedum, source, text, folder)
+        got = llama.tokenize(text.encode(), add_bos=True, special=True)
+        total += 1
+        if want != got:
+            wrong.append(f"{text[:40]!r}: Sedum {want[:12]}, llama.cpp {got[:12]}")
+    llama.eval(ours(sedum, source, "Hello", folder))
+    llama.close()
+    return total, wrong
+
+
+def main():
+    sedum, folder, data = sys.argv[1], pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])
+    folder.mkdir(exist_ok=True)
+    llama_cpp.llama_log_set(SILENT, ctypes.c_void_p())
+    failed = False
+    for name, source in folders(sedum, folder, data):
+        if sys.argv[4:] and name not in sys.argv[4:]:
+            continue
+        first, second = folder / f"{name}.gguf", folder / f"again/{name}.gguf"
+        second.parent.mkdir(exist_ok=True)
+        run(sedum, "convert", "--model", source, "--out", first, "--type", "f32")
+        run(sedum, "convert", "--model", first, "--out", second, "--type", "f32")
+        total, wrong = compare(sedum, folder, source, first)
+        same = first.read_bytes() == second.read_bytes()
+        print(f"{name}: {total - len(wrong)}/{total} texts; written again: {'equal' if same else 'other bytes'}", flush=True)
+        print("".join(f"  {line}\n" for line in wrong[:10]), end="")
+        failed |= bool(wrong) or not same
+    if failed:
+        sys.exit("not equal")
+
+
+if __name__ == "__main__":
+    main()
