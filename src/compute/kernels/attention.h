@@ -41,8 +41,8 @@ struct AttentionSegment {
 
 // Keys and values. Contiguous (page_size 0): (rows, num_key_value_heads, head_dim), rows `row_stride` values apart.
 // Paged: page p begins at p · page_stride values. Of values it holds (num_key_value_heads, page_size, head_dim); keys lie by dimension,
-// (num_key_value_heads, head_dim, page_size), which is how scores take them: a step of decoding turned all of them again otherwise, in a
-// fifth of its time at 2,048 tokens. kI8: both (num_key_value_heads, page_size, scaled_head_bytes(head_dim)).
+// (num_key_value_heads, head_dim, page_size), which is how scores take them: a step of decoding need not turn all of them
+// again. kI8: both (num_key_value_heads, page_size, scaled_head_bytes(head_dim)).
 struct KeysValues {
   DType dtype = DType::kF32;  // kF32, kBF16; paged also kI8, as scaled_heads.h has it (kF64 in the naive twin)
   const void *keys = nullptr, *values = nullptr;
