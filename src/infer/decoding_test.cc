@@ -238,6 +238,35 @@ TEST_F(Decodings, ADraftModelChangesNothing) {
       0);
 }
 
+// A line whose beginning is found while there is no room for its end waits with what was found.
+TEST_F(Decodings, ADraftModelWithoutRoomWaits) {
+  constexpr int kPage = int(PagedCache::kPageTokens);
+  ModelDrafter drafter(model_, model_, 4, 3 * kPage, 1024);
+  const SamplingParams sampling{.temperature = 0};
+  Sampler sampler(sampling);
+  const int made = 0;
+  const auto unit = [&] {
+    Unit u;
+    u.lines.push_back(std::make_unique<Line>());
+    u.lines[0]->tokens = prompt(2 * kPage + 8);
+    u.sampler = &sampler, u.made = &made;
+    return u;
+  };
+  Unit first = unit(), second = unit();
+  const auto draft = [&](Unit& u) {
+    u.lines[0]->tokens.resize(2 * kPage + 8);
+    const Drafter::Target target{&u, 4, 0};
+    drafter.draft({&target, 1});
+    return u.lines[0]->drafted;
+  };
+  EXPECT_EQ(draft(first), 4);
+  for (int again = 0; again < 3; ++again) EXPECT_EQ(draft(second), 0);
+  const std::vector<int32_t> guesses = first.lines[0]->tokens;
+  first.lines.clear();  // gives its pages back
+  EXPECT_EQ(draft(second), 4);
+  EXPECT_EQ(second.lines[0]->tokens, guesses);
+}
+
 TEST(LookupDrafter, FindsTheLatestPlaceOfTheLongestEnd) {
   const auto look_up = [](std::vector<int32_t> tokens, int64_t most) { return LookupDrafter::look_up(tokens, most); };
   EXPECT_EQ(look_up({1, 2, 3, 9, 1, 2, 4, 5, 1, 2}, 3), (std::vector<int32_t>{4, 5, 1}));

@@ -106,7 +106,9 @@ void ModelDrafter::draft(std::span<const Target> targets) {
         std::mismatch(state.tokens.begin(), state.tokens.end(), line.tokens.begin(), line.tokens.end()).first;
     state.tokens.erase(differs, state.tokens.end());
     if (state.pages.length > int64_t(state.tokens.size())) cache_.truncate(state.pages, int64_t(state.tokens.size()));
-    if (state.pages.pages.empty()) cache_.find(state.pages, line.tokens, target.root);
+    if (state.pages.pages.empty())  // what is found is computed, also where there is no room for more
+      state.tokens.assign(line.tokens.begin(),
+                          line.tokens.begin() + cache_.find(state.pages, line.tokens, target.root));
     const int64_t pending = int64_t(line.tokens.size()) - state.pages.length, rows = std::min(pending, budget);
     if (pending <= 0 || !cache_.reserve(state.pages, rows + most)) continue;
     state.tokens.assign(line.tokens.begin(), line.tokens.begin() + state.pages.length + rows);
