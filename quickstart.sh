@@ -72,6 +72,11 @@ out=runs/$name-$model
 
 step "5/7  Fine-tuning (goes on where it was interrupted)"
 overrides=("model_name_or_path=$model" "output_dir=$out" "data.train=$train" "data.eval=$eval")
+# Where a processor multiplies no bf16 the frozen base is multiplied in int8, for twice the memory (docs/training.md, "Precision").
+case $(sedum info | sed -n 's/^instruction set *//p') in
+  avx512_bf16* | amx*) ;;
+  *) [ "$memory_kb" -lt 4000000 ] || overrides+=("compute=int8") ;;
+esac
 run sedum plan recipes/lora.yaml "${overrides[@]}"
 if [ -f "$out/done" ]; then echo "already trained: $out/adapter"
 else run sedum train recipes/lora.yaml "${overrides[@]}" && touch "$out/done"; fi

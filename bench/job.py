@@ -6,7 +6,7 @@
 The first rows are trained on, the ones after them held out. Same base (as stored by Sedum, dequantised for PEFT), same token ids,
 loss on the answers alone, same batch, schedule and clipping; order of rows and first values of the adapters are each side's own. Sedum
 takes rows at their length, transformers pads a batch to its longest. Afterwards both adapters are evaluated once more by the
-same program, PEFT in f32.
+same program, PEFT in f32. "grouped" is PEFT over batches of rows of like length, as transformers' group_by_length makes them.
 """
 
 import argparse
@@ -22,7 +22,14 @@ SETTINGS = {
     "r": 16, "lora_alpha": 32, "learning_rate": 3e-4, "lr_scheduler_type": "cosine", "warmup_ratio": 0.05, "max_grad_norm": 1.0,
     "weight_decay": 0.0, "num_train_epochs": 1, "gradient_accumulation_steps": 1,
 }  # fmt: skip
-PEERS = {"bf16": "PEFT, base in bf16, adapters f32", "autocast": "PEFT, bf16 autocast"}
+PEERS = {  # by precision: the folder of a peer's adapter, its name, its options
+    "bf16": {
+        "bf16": ("PEFT, base in bf16, adapters f32", ["--dtype", "bf16"]),
+        "autocast": ("PEFT, bf16 autocast", ["--dtype", "autocast"]),
+        "grouped": ("PEFT, bf16 autocast, grouped", ["--dtype", "autocast", "--group"]),
+    },
+    "f32": {"f32": ("PEFT, f32", ["--dtype", "f32"]), "grouped": ("PEFT, f32, grouped", ["--dtype", "f32", "--group"])},
+}  # fmt: skip
 
 
 def read_rows(path, count):
@@ -54,15 +61,15 @@ def prepare(args, folder):
     recipe = common | {
         "stage": "sft", "finetuning_type": "lora", "model_name_or_path": str(args.model.resolve()), "output_dir": str(folder / "sedum"),
         "data": {"train": [str(folder / "train.jsonl")], "eval": [str(folder / "eval.jsonl")]}, "target_modules": "all-linear",
-        "compute": "bf16", "gradient_checkpointing": False, "overwrite_output_dir": True, "threads": args.threads,
+        "compute": args.precision, "gradient_checkpointing": False, "overwrite_output_dir": True, "threads": args.threads,
     }  # fmt: skip
     (folder / "recipe.yaml").write_text(json.dumps(recipe, indent=2))  # JSON is YAML
     job = common | {"model": str(args.model.resolve()), "train": str(folder / "train.jsonl"), "eval": str(folder / "eval.jsonl")}
     (folder / "job.json").write_text(json.dumps(job, indent=2))
-    runs = [Run("Sedum bf16", [args.sedum, "train", str(folder / "recipe.yaml"), "--json"])]
-    for dtype, called in PEERS.items():
-        command = [args.python, str(measure.SCRIPTS / "peft_job.py"), "train", str(folder / "job.json"), "--dtype", dtype]
-        runs.append(Run(called, command + ["--out", str(folder / dtype), "--threads", str(args.threads)]))
+    runs = [Run(f"Sedum {args.precision}", [args.sedum, "train", str(folder / "recipe.yaml"), "--json"])]
+    for name, (called, options) in PEERS[args.precision].items():
+        command = [args.python, str(measure.SCRIPTS / "peft_job.py"), "train", str(folder / "job.json"), *options]
+        runs.append(Run(called, command + ["--out", str(folder / name), "--threads", str(args.threads)]))
     return runs
 
 
@@ -81,7 +88,7 @@ def summary(child):
 
 def evaluate_alike(session, args, folder):
     """Held-out loss of base and adapters in f32 by PEFT, by name; empty when there was no time."""
-    adapters = {"sedum": folder / "sedum" / "adapter"} | {dtype: folder / dtype for dtype in PEERS}
+    adapters = {"sedum": folder / "sedum" / "adapter"} | {name: folder / name for name in PEERS[args.precision]}
     there = [f"{name}={path}" for name, path in adapters.items() if (path / "adapter_config.json").exists()]
     command = [args.python, str(measure.SCRIPTS / "peft_job.py"), "evaluate", str(folder / "job.json"), *there]
     command += ["--threads", str(args.threads)]
@@ -100,6 +107,7 @@ def main():
     parser.add_argument("--rows", type=int, default=256, help="trained on; default: 256")
     parser.add_argument("--held-out", type=int, default=64, help="the rows after them; default: 64")
     parser.add_argument("--batch", type=int, default=4, help="rows of an update; default: 4")
+    measure.add_precision(parser)
     parser.add_argument("--cutoff", type=int, default=512, help="tokens of a row at most; default: 512")
     args = measure.parse(parser, minutes=40, rounds=1)
     if args.cutoff < PROMPT_BYTES + 100:
@@ -116,7 +124,7 @@ def main():
 
     ours, rows = done[runs[0].name], []
     loop = lambda child: summary(child)["loop_s"]
-    for run, name in zip(runs, ["sedum", *PEERS]):
+    for run, name in zip(runs, ["sedum", *PEERS[args.precision]]):
         children = done[run.name]
         of = lambda key: measure.median(children, lambda child: summary(child)[key])
         whole = measure.median(children, lambda child: child.seconds)

@@ -59,6 +59,13 @@ def parse(parser, minutes, rounds):
     return args
 
 
+def add_precision(parser):
+    """--precision bf16|f32. Without instructions for bf16 PyTorch needs minutes for a product of it: there both sides compute in f32."""
+    flags = pathlib.Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
+    native = "bf16" if {"avx512_bf16", "amx_bf16"} & set(flags) else "f32"
+    parser.add_argument("--precision", choices=["bf16", "f32"], default=native, help="of both sides; default: bf16 where the processor has it")
+
+
 @dataclasses.dataclass
 class Run:
     """One side's measurement, as a command that prints JSON lines."""

@@ -4,7 +4,7 @@
     bench/story.py --peers FOLDER --folder runs/story --out bench/results/story.md a.txt b.txt
 
 A byte-level BPE of 8,000 tokens is trained on the texts; both sides see the same batches of 8 × 256 tokens in the same order, in bf16 with f32
-masters, with the same schedule and clipping. PyTorch runs eager or compiled, whichever a short trial finds faster (compilation is not counted
+masters (in f32 where the processor has no bf16), with the same schedule and clipping. PyTorch runs eager or compiled, whichever a short trial finds faster (compilation is not counted
 in its time). Held-out loss, the last twentieth of each text, is computed of both models by PyTorch in f32. Everything together takes --minutes
 (10) at most: the number of steps follows from the trial. The folder receives both runs and `sedum report`'s story.md with its pictures (loss and
 tokens/s of both by step).
@@ -40,7 +40,7 @@ def ours(args, steps, name):
         "stage": "pretrain", "finetuning_type": "full", "model": args.shape, "tokenizer_name_or_path": str(args.folder), "output_dir": str(out),
         "data": {"pretokenized": str(args.folder / "batches.npy")}, "max_steps": steps, "per_device_train_batch_size": BATCH, "cutoff_len": SEQUENCE,
         "learning_rate": PEAK, "lr_scheduler_type": "cosine", "warmup_ratio": WARMUP, "weight_decay": 0.1, "adam_beta2": 0.95, "max_grad_norm": 1.0,
-        "compute": "bf16", "gradient_checkpointing": False, "shuffle": False, "seed": 0, "threads": args.threads, "overwrite_output_dir": True,
+        "compute": args.precision, "gradient_checkpointing": False, "shuffle": False, "seed": 0, "threads": args.threads, "overwrite_output_dir": True,
         "success_gate": False,
     }  # fmt: skip
     path = args.folder / f"{name}.json"
@@ -58,6 +58,7 @@ def main():
     parser.add_argument("texts", nargs="+", type=pathlib.Path)
     parser.add_argument("--folder", type=pathlib.Path, default=pathlib.Path("runs/story"), help="for both runs and the pictures")
     parser.add_argument("--steps", type=int, help="instead of as many as the time allows")
+    measure.add_precision(parser)
     args = measure.parse(parser, minutes=10, rounds=1)
     begin = time.monotonic()
     session = measure.Session("A 15M model from scratch", args)  # refuses a busy machine
@@ -68,7 +69,8 @@ def main():
     subprocess.run([args.sedum, "tokenizer", "train", "--type", "bpe", *[f"--input={p}" for p in args.texts], "--vocab-size", "8000", "--out", str(args.folder)],
                    check=True, stdout=subprocess.DEVNULL)  # fmt: skip
     made = peer(args, "tokens", args.folder, "--texts", *[p.resolve() for p in args.texts], "--steps", 8 if args.quick else 2000)
-    trial = ["train", args.folder, "--steps", 6, "--seconds", 10]
+    dtype = ["--dtype", "autocast" if args.precision == "bf16" else "fp32"]
+    trial = ["train", args.folder, "--steps", 6, "--seconds", 10, *dtype]
     speeds = {compiled: peer(args, *trial, *["--compile"] * compiled)["tok_s"] for compiled in ((False,) if args.quick else (False, True))}
     compiled = max(speeds, key=speeds.get)
     _, mine = ours(args, 4, "trial")
@@ -76,7 +78,7 @@ def main():
     left = 60 * args.minutes - (time.monotonic() - begin) - 60  # a minute for evaluation and what a compiled run compiles again
     steps = args.steps or (8 if args.quick else min(2000, int(left / (BATCH * SEQUENCE * (1 / mine + 1 / speeds[compiled])))))
 
-    theirs = peer(args, "train", args.folder, "--steps", steps, "--out", args.folder / "pytorch", *["--compile"] * compiled)
+    theirs = peer(args, "train", args.folder, "--steps", steps, *dtype, "--out", args.folder / "pytorch", *["--compile"] * compiled)
     seconds, speed = ours(args, steps, "sedum")
     losses = peer(args, "evaluate", args.folder, args.folder / "sedum" / "model", args.folder / "pytorch" / "model")["losses"]
     subprocess.run([args.sedum, "report", str(args.folder / "sedum"), str(args.folder / "pytorch"), "--out", str(args.folder / "story.md")], check=True,
@@ -89,8 +91,8 @@ def main():
     kind = "compiled" if compiled else "eager"
     header = ["", "training s", "tokens/s", "held-out loss", "time, PyTorch's as 1"]
     session.finish([Table("", header, [
-        ["Sedum, bf16", seconds, speed, f"{losses[0]:.4f}", f"{seconds / their_seconds:.2f}"],
-        [f"PyTorch, bf16 autocast, {kind}", their_seconds, theirs["tok_s"], f"{losses[1]:.4f}", "1"],
+        [f"Sedum, {args.precision}", seconds, speed, f"{losses[0]:.4f}", f"{seconds / their_seconds:.2f}"],
+        [f"PyTorch, {dtype[1]}, {kind}", their_seconds, theirs["tok_s"], f"{losses[1]:.4f}", "1"],
     ])])  # fmt: skip
 
 

@@ -4,7 +4,8 @@
     python peft_job.py evaluate JOB.json NAME=ADAPTER …               # one line: held-out loss of base and adapters, in f32
 
 The job names the model, files of chat rows, and the settings by TrainingArguments' names. Batches are padded to their longest row, as
-transformers' collators do. bf16: base in bf16, adapters in f32, which is PEFT's default; autocast: all weights in f32, products in bf16.
+transformers' collators do. bf16: base in bf16, adapters in f32, which is PEFT's default; autocast: all weights in f32, products in bf16;
+f32: all in f32. --group: batches of like length, the longest row's first, as transformers' LengthGroupedSampler makes them.
 The loop is written out, so that nothing of a Trainer's logging or saving is counted.
 """
 
@@ -55,6 +56,15 @@ def batches(rows, size):
         }
 
 
+def grouped(order, rows, size):
+    """transformers' get_length_grouped_indices: sorted by length within parts of 50 batches, fewer where there are fewer than 4 parts."""
+    part = max(1, min(len(order) // (size * 4), 50)) * size
+    parts = [sorted(order[i : i + part], key=lambda r: -len(rows[r][0])) for i in range(0, len(order), part)]
+    longest = max(range(len(parts)), key=lambda p: len(rows[parts[p][0]][0]))
+    parts[0][0], parts[longest][0] = parts[longest][0], parts[0][0]
+    return [row for some in parts for row in some]
+
+
 def held_out_loss(model, rows, size, autocast):
     """Over all label tokens of all rows."""
     total = count = 0
@@ -83,6 +93,7 @@ def train(args, job):
     steps = math.ceil(len(rows) / size)
     schedule = transformers.get_cosine_schedule_with_warmup(optimizer, math.ceil(job["warmup_ratio"] * steps), steps)
     order = torch.randperm(len(rows)).tolist()
+    order = grouped(order, rows, size) if args.group else order
     padded, begin = 0, time.perf_counter()
     for batch in batches([rows[i] for i in order], size):
         padded += batch["input_ids"].numel()
@@ -122,7 +133,8 @@ def main():
     for command in (training, evaluation):
         command.add_argument("job", type=pathlib.Path)
         command.add_argument("--threads", type=int, required=True)
-    training.add_argument("--dtype", choices=["bf16", "autocast"], default="bf16")
+    training.add_argument("--dtype", choices=["bf16", "autocast", "f32"], default="bf16")
+    training.add_argument("--group", action="store_true")
     training.add_argument("--out", required=True)
     evaluation.add_argument("adapters", nargs="*", metavar="NAME=ADAPTER")
     args = parser.parse_args()

@@ -7,9 +7,20 @@
 #include <vector>
 
 namespace sedum {
+namespace {
+
+// what() ends at the first NUL, and texts quote what strangers sent.
+std::string without_nul(std::string text) {
+  for (size_t at; (at = text.find('\0')) != text.npos;) text.replace(at, 1, "\\0");
+  return text;
+}
+
+}  // namespace
 
 Error::Error(const std::string& problem, const std::string& mend)
-    : std::runtime_error(mend.empty() ? problem : problem + ". " + mend), problem_(problem), mend_(mend) {}
+    : std::runtime_error(without_nul(mend.empty() ? problem : problem + ". " + mend)),
+      problem_(without_nul(problem)),
+      mend_(without_nul(mend)) {}
 
 ApiError::ApiError(std::string_view where, std::string_view problem)
     : std::logic_error("[" + std::string(where) + "] " + std::string(problem)) {}

@@ -11,6 +11,7 @@ TEST(Error, SaysProblemAndMend) {
   EXPECT_STREQ(Error("a.gguf: truncated at byte 12", "fetch it again").what(),
                "a.gguf: truncated at byte 12. fetch it again");
   EXPECT_STREQ(Error("no mend").what(), "no mend");
+  EXPECT_STREQ(Error(std::string("no model a\0b\0", 13), "c").what(), "no model a\\0b\\0. c");
   EXPECT_STREQ(ApiError("matmul", "inner sizes differ").what(), "[matmul] inner sizes differ");
 }
 

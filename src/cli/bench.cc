@@ -301,11 +301,18 @@ void bench_matmul(const MatmulBench& o) {
   for (const std::string& text : o.shapes) {
     const auto sizes = parse_ids(text);
     if (sizes.size() != 3) throw Error("--shape " + text + " is no M,N,K", "write 1024,576,576");
+    if (*std::min_element(sizes.begin(), sizes.end()) < 1)
+      throw Error("--shape " + text + " has a size below 1", "write 1024,576,576");
     for (const std::string& type : o.types) {
       const auto weights = dtype_from_name(type);
       if (!weights)
         throw Error("--type " + type + " is not known", "choose f32, bf16, q4_0, q4_1, q5_0, q8_0, q4_K or q6_K");
       const Compute compute = parse_compute(o.compute);
+      const int64_t block = std::max<int64_t>(info(*weights).block, compute == Compute::kInt8 ? 32 : 1);
+      if (sizes[2] % block)
+        throw Error(fmt::format("--shape {}: K = {} is no multiple of {}, the values of a block of {}", text, sizes[2],
+                                block, type),
+                    fmt::format("write K = {}", (sizes[2] / block + 1) * block));
       const DType activations = compute == Compute::kBF16 ? DType::kBF16 : DType::kF32;
       const auto row = [&](const char* what, Product product, bool packed) {
         const ProductSpeed s =

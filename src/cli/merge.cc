@@ -3,6 +3,7 @@
 #include "model/checkpoint/merge.h"
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -14,6 +15,7 @@
 #include "model/checkpoint/export.h"
 #include "model/checkpoint/gguf_adapter.h"
 #include "model/checkpoint/gguf_metadata.h"
+#include "model/checkpoint/nf4_factory.h"
 
 namespace sedum::cli {
 namespace {
@@ -32,14 +34,23 @@ void write_model(const std::filesystem::path& out, const Checkpoint& like, const
 }
 
 // Loss on a text, to see that a model is still the same after it was written.
-double loss_on(const std::filesystem::path& model, const std::string& adapter, const std::string& text,
-               Compute compute) {
+double loss_on(const std::filesystem::path& model, const RuntimeOptions& options, const std::string& text) {
   Runtime runtime;
-  const RuntimeModel loaded(runtime, model, {.compute = compute, .adapter = adapter});
+  const RuntimeModel loaded(runtime, model, options);
   const auto ids = loaded.checkpoint().tokenizer()->encode(text, {.parse_special = false});
-  Context ctx = runtime.context(compute);
+  Context ctx = runtime.context(options.compute);
   const Perplexity p = perplexity(ctx, loaded.model(), ids, {.window = 256, .max_windows = 4});
   return p.negative_log_likelihood / double(p.tokens);
+}
+
+// Whether the run that an adapter's folder lies in trained it on a base in NF4 (`finetuning_type: qlora`, but for LoftQ, whose config says
+// what becomes of the base).
+bool trained_on_nf4(const std::filesystem::path& adapter) {
+  const std::filesystem::path path = std::filesystem::absolute(adapter).parent_path() / "run.json";
+  if (!std::filesystem::exists(path)) return false;
+  const auto run = nlohmann::json::parse(read_file(path), nullptr, false);
+  const nlohmann::json::json_pointer type("/data/finetuning_type");
+  return run.is_object() && run.contains(type) && run[type] == "qlora" && !read_adapter_config(adapter).changes_base();
 }
 
 constexpr const char* kProbe =
@@ -54,7 +65,7 @@ constexpr const char* kProbe =
 
 SEDUM_COMMAND(merge) {
   struct Options {
-    std::string model, adapter, out, type = "f16", probe;
+    std::string model, adapter, out, type = "f16", probe, base_type = "auto";
     double tolerance = 0.02;
   };
   auto o = std::make_shared<Options>();
@@ -62,6 +73,12 @@ SEDUM_COMMAND(merge) {
   app.add_option("--adapter", o->adapter, "the adapter's folder")->required();
   app.add_option("--out", o->out, "NAME.gguf, or a folder for safetensors")->required();
   app.add_option("--type", o->type, "how matrices are stored: f32, f16, bf16, q8_0 …")->capture_default_str();
+  app.add_option(
+         "--base-type", o->base_type,
+         "what the adapter was trained on: the base as stored, or in nf4 (finetuning_type: qlora); auto: as its "
+         "run says")
+      ->check(one_of({"auto", "stored", "nf4"}))
+      ->capture_default_str();
   app.add_option("--probe", o->probe, "a text file on which the loss is compared before and after");
   app.add_option("--tolerance", o->tolerance, "the most that the loss may rise, in nats a token")
       ->capture_default_str();
@@ -75,12 +92,16 @@ SEDUM_COMMAND(merge) {
     const std::filesystem::path adapter = std::filesystem::exists(std::filesystem::path(o->adapter) / "adapter")
                                               ? std::filesystem::path(o->adapter) / "adapter"
                                               : std::filesystem::path(o->adapter);
-    write_model(o->out, checkpoint, o->type, merged_values(checkpoint, read_adapter(adapter, runtime.arena), runtime));
+    const bool nf4 = o->base_type == "auto" ? trained_on_nf4(adapter) : o->base_type == "nf4";
+    if (nf4) fmt::print("the adapter was trained on NF4: it is merged into what the base's layers are in NF4\n");
+    write_model(o->out, checkpoint, o->type,
+                merged_values(checkpoint, read_adapter(adapter, runtime.arena), runtime,
+                              nf4 ? nf4_values(checkpoint, runtime.pool) : nullptr));
     if (!checkpoint.has_tokenizer())
       return fmt::print("{} written; without a tokenizer its loss cannot be compared\n", o->out);
     const std::string text = o->probe.empty() ? kProbe : read_file(o->probe);
-    const double before = loss_on(base, adapter.string(), text, Compute::kF32),
-                 after = loss_on(o->out, "", text, Compute::kF32);
+    const double before = loss_on(base, {.compute = Compute::kF32, .adapter = adapter, .nf4_base = nf4}, text),
+                 after = loss_on(o->out, {.compute = Compute::kF32}, text);
     fmt::print("loss of base and adapter {:.4f}, of the merged model {:.4f}\n", before, after);
     if (after > before + o->tolerance)
       throw Error(fmt::format("{} loses {:.4f} nats a token against base and adapter", o->out, after - before),

@@ -200,5 +200,8 @@ SEDUM_COMMAND(plan) {
     const double peak = measure_peak(pool, isa(), config.compute);
     fmt::print("about {} at 60 % of this machine's {:.0f} GFLOP/s\n", format_duration(p.flops / (0.6 * peak)),
                peak / 1e9);
+    if (config.compute == Compute::kBF16 && isa() < Isa::kAvx512Bf16)
+      fmt::print("this processor multiplies no bf16: compute=f32 is faster here{}\n",
+                 config.finetuning_type == "lora" ? ", and compute=int8 still more on a quantised base" : "");
   };
 }

@@ -1,6 +1,7 @@
 #include "model/runtime_model.h"
 
 #include "base/error.h"
+#include "model/checkpoint/nf4_factory.h"
 
 namespace sedum {
 namespace fs = std::filesystem;
@@ -25,11 +26,13 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
   if (options_.adapter.empty()) options_.adapter = resolved.adapter;
   if (fs::exists(options_.adapter / "adapter" / "adapter_config.json")) options_.adapter /= "adapter";
   checkpoint_ = Checkpoint::open(resolved.base);
-  const bool packs = options_.compute == Compute::kInt8;
+  const bool packs = options_.compute == Compute::kInt8 && !options_.nf4_base;
   if (packs && !options_.pack_cache.folder.empty() && runtime.arena.backed())
     store_ = std::make_unique<PackedStore>(checkpoint_, options_.pack_cache, runtime.pool.size());
-  CheckpointFactory base(checkpoint_, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
-                         packs ? Pack::kForward : Pack::kNone, store_.get());
+  CheckpointFactory stored(checkpoint_, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
+                           packs ? Pack::kForward : Pack::kNone, store_.get());
+  Nf4Factory nf4(stored, runtime.pool, runtime.arena);
+  LayerFactory& base = options_.nf4_base ? static_cast<LayerFactory&>(nf4) : stored;
   if (!options_.named_adapters.empty()) {
     std::vector<StoredAdapter> adapters;
     if (!options_.adapter.empty()) adapters.push_back(read_adapter(options_.adapter, runtime.arena));
@@ -49,7 +52,7 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
     model_ = build_model(checkpoint_.config(), factory);
     factory.check_complete();
   }
-  packed_bytes_ = base.packed_bytes();
+  packed_bytes_ = stored.packed_bytes();
   if (store_) store_->save();
 }
 

@@ -28,6 +28,7 @@ struct RuntimeOptions {
   std::filesystem::path adapter = {};  // "": none
   // Further ones, by name, that rows of a step may choose: see AdapterRows. `adapter` is the one of rows that choose none.
   std::vector<std::pair<std::string, std::filesystem::path>> named_adapters = {};
+  bool nf4_base = false;  // linear layers in NF4 whatever they are stored in: what `finetuning_type: qlora` trains on
   PackCacheOptions pack_cache = {};  // for kInt8; a model without a folder packs at every start
 };
 

@@ -105,6 +105,10 @@ class Models(SedumTest):
             done = self.sedum("generate", "--model", TINY, "--ids", "1", option, value, code=1)
             self.assertOneLine(done, option[2:].replace("-", "_"))
 
+    def test_products_that_cannot_be(self):
+        for shape, kind, word in (("8,64,40", "q8_0", "write K = 64"), ("8,64,288", "q4_K", "write K = 512"), ("8,0,64", "f32", "below 1"), ("8,64", "f32", "M,N,K")):
+            self.assertOneLine(self.sedum("bench", "matmul", "--shape", shape, "--type", kind, "--compute", "int8", code=1), word)
+
     def test_adapter_of_another_model(self):
         adapter = self.folder / "adapter"
         adapter.mkdir()

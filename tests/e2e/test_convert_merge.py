@@ -98,9 +98,9 @@ class Merge(SedumTest):
         self.write_rows("rows.jsonl", [{"instruction": f"{i}?", "output": f"{i * i}!"} for i in range(12)])
         self.ids = self.write("ids.json", [[1, 5, 9, 200, 301, 17, 64], [7, 8]])
 
-    def train(self, model):
+    def train(self, model, **more):
         self.write("lora.yaml", recipe(model_name_or_path=str(model), output_dir="run", data={"train": ["rows.jsonl"]}, cutoff_len=64, max_steps=30,
-                                       learning_rate=2e-2, r=4, threads=1, overwrite_output_dir=True))
+                                       learning_rate=2e-2, r=4, threads=1, overwrite_output_dir=True, **more))
         self.sedum("train", "lora.yaml")
         return self.folder / "run" / "adapter"
 
@@ -147,6 +147,23 @@ class Merge(SedumTest):
         both = self.logits(base, "--adapter", adapter)
         self.sedum("merge", "--model", base, "--adapter", adapter, "--out", "m.gguf", "--type", "f32")
         self.assertLess(self.relative(self.logits(self.folder / "m.gguf"), both), 1e-5)
+
+    def test_adapter_trained_on_nf4(self):
+        """It belongs on the base in NF4, not on the one that it came from; the run beside it says so."""
+        base = GOLDEN / "kinds" / "nf4_base"
+        adapter = self.train(base, finetuning_type="qlora")
+        self.sedum("quantize", "--model", base, "--type", "nf4", "--out", "base-nf4")
+        both = self.logits("base-nf4", "--adapter", adapter)
+        off = {}
+        for base_type in ("auto", "nf4", "stored"):
+            out = f"{base_type}.gguf"
+            done = self.sedum("merge", "--model", base, "--adapter", adapter, "--out", out, "--type", "f32", "--base-type", base_type, "--tolerance", 10)
+            self.assertEqual("trained on NF4" in done.stdout, base_type != "stored")
+            off[base_type] = self.relative(self.logits(self.folder / out), both)
+        # The NF4 folder holds embeddings and norms in f16: eps 4.9e-4, through two layers of sums.
+        self.assertLess(off["auto"], 5e-3)
+        self.assertEqual(off["auto"], off["nf4"])
+        self.assertGreater(off["stored"], 10 * off["auto"])
 
 
 if __name__ == "__main__":

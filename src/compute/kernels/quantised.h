@@ -26,7 +26,7 @@ namespace sedum {
 std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w, bool fill = true);
 
 // Wᵀ for the product backward by data, dx (M,K) = dy (M,N) · W (N,K): product_packed_int8(pool, dy, *t, dx). Whatever W is stored in, Wᵀ is
-// rounded to Q8_0 along N (0.4 % of a block's largest weight at most). Null where N is not a multiple of 32. Without `fill` nothing is
+// rounded to 7 bits along N (0.8 % of a block's largest weight at most). Null where N is not a multiple of 32. Without `fill` nothing is
 // written and no memory used: for plans.
 std::unique_ptr<PackedMatrix> pack_int8_transposed(ThreadPool& pool, ConstMatrix w, bool fill = true);
 

@@ -1,7 +1,9 @@
 // Repacking stored rows into panels, and back. Both walk a record at a time: 16 rows' values in 4 KiB, which stays in L1.
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -196,14 +198,29 @@ void convert_row(DType dtype, const std::byte* from, int64_t k, float* values, s
 
 }  // namespace
 
-PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols, const std::byte* panels,
+void BlockQ7::encode(const float* from, BlockQ7* to, int64_t n) {
+  constexpr int kMost = kZero - 1;
+  constexpr float kWhole =
+      12582912;  // 1.5 · 2^23: added and taken off again it rounds to the nearest integer, ties to even
+  for (int64_t b = 0; b < n / kValues; ++b, from += kValues) {
+    float top = 0;
+    bool finite = true;
+    for (int i = 0; i < kValues; ++i) top = std::max(top, std::abs(from[i])), finite &= std::isfinite(from[i]);
+    to[b].d.set(finite ? top / kMost : std::numeric_limits<float>::quiet_NaN());
+    // Of tiny blocks the scale is 0 as f16, or the inverse infinite.
+    const float inverse = finite && top >= 0x1p-100f ? kMost / top : 0;
+    for (int i = 0; i < kValues; ++i) to[b].qs[i] = int8_t(int(finite ? from[i] * inverse + kWhole - kWhole : 0));
+  }
+}
+
+PackedInt8::PackedInt8(int format, int64_t rows, int64_t cols, const std::byte* panels,
                        std::shared_ptr<const void> owner)
-    : format_(panel_format(dtype)), rows_(rows), cols_(cols), owner_(std::move(owner)) {
-  with_block_type(dtype, [&]<class B>(B*) { panel_bytes_ = Panel<B>::bytes(cols); });
+    : format_(format), rows_(rows), cols_(cols), owner_(std::move(owner)) {
+  with_panel_block(format, [&]<class B>(B*) { panel_bytes_ = Panel<B>::bytes(cols); });
   base_ = const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(panels));  // read only from here on
 }
 
-PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols) : PackedInt8(dtype, rows, cols, nullptr, nullptr) {
+PackedInt8::PackedInt8(int format, int64_t rows, int64_t cols) : PackedInt8(format, rows, cols, nullptr, nullptr) {
   panels_ = Buffer(bytes());
   base_ = panels_.as<uint8_t>();
 }
@@ -211,7 +228,7 @@ PackedInt8::PackedInt8(DType dtype, int64_t rows, int64_t cols) : PackedInt8(dty
 std::unique_ptr<PackedMatrix> packed_int8_from(DType dtype, int64_t rows, int64_t cols,
                                                std::span<const std::byte> panels, std::shared_ptr<const void> owner) {
   if (panel_format(dtype) < 0 || rows < 0 || cols < 0 || cols % info(dtype).block != 0) return nullptr;
-  auto packed = std::make_unique<PackedInt8>(dtype, rows, cols, panels.data(), std::move(owner));
+  auto packed = std::make_unique<PackedInt8>(panel_format(dtype), rows, cols, panels.data(), std::move(owner));
   if (packed->bytes() != panels.size()) return nullptr;
   return packed;
 }
@@ -219,7 +236,8 @@ std::unique_ptr<PackedMatrix> packed_int8_from(DType dtype, int64_t rows, int64_
 PackedPanels packed_int8_panels(const PackedMatrix& w) {
   const auto* packed = dynamic_cast<const PackedInt8*>(&w);
   if (!packed) throw ApiError("packed_int8_panels", "the weights were not packed by pack_int8");
-  return {packed->dtype(), {reinterpret_cast<const std::byte*>(packed->panel(0)), packed->bytes()}};
+  if (packed->format() == kTransposedFormat) throw ApiError("packed_int8_panels", "these are panels of a transpose");
+  return {kPanelTypes[packed->format()], {reinterpret_cast<const std::byte*>(packed->panel(0)), packed->bytes()}};
 }
 
 void set_product_cut(PackedMatrix& w, ProductCut cut) {
@@ -233,7 +251,7 @@ std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w, bool fi
   const bool plain = dtype != w.dtype;
   if (panel_format(dtype) < 0 || w.cols % kActivationBlock != 0 || w.cols % info(dtype).block != 0) return nullptr;
   if (w.dtype == kMXFP4 && fill && !all_scales_are_halves(w)) return nullptr;
-  auto packed = std::make_unique<PackedInt8>(dtype, w.rows, w.cols);
+  auto packed = std::make_unique<PackedInt8>(panel_format(dtype), w.rows, w.cols);
   if (!fill || w.cols == 0) return packed;
   const size_t rounded_bytes = row_bytes(dtype, w.cols);
   pool.parallel_for(packed->panels(), [&](int64_t begin, int64_t end) {
@@ -257,11 +275,11 @@ std::unique_ptr<PackedMatrix> pack_int8(ThreadPool& pool, ConstMatrix w, bool fi
 }
 
 std::unique_ptr<PackedMatrix> pack_int8_transposed(ThreadPool& pool, ConstMatrix w, bool fill) {
-  using B = BlockQ8_0;
+  using B = BlockQ7;
   constexpr int kBlocks = Panel<B>::kRecord / B::kValues;
   constexpr int64_t kStrip = 256;  // columns of W at a time: a whole block of any format, and 64 KiB of values
   if (w.rows % kActivationBlock != 0 || w.cols % info(w.dtype).block != 0) return nullptr;
-  auto packed = std::make_unique<PackedInt8>(B::kType, w.cols, w.rows);
+  auto packed = std::make_unique<PackedInt8>(kTransposedFormat, w.cols, w.rows);
   if (!fill || w.rows == 0 || w.cols == 0) return packed;
   pool.parallel_for((w.cols + kStrip - 1) / kStrip, [&](int64_t begin, int64_t end) {
     std::vector<float> values(size_t(Panel<B>::kRecord * kStrip));
@@ -278,7 +296,7 @@ std::unique_ptr<PackedMatrix> pack_int8_transposed(ThreadPool& pool, ConstMatrix
           const int columns = int(std::min<int64_t>(kPanelColumns, width - at));
           for (int c = 0; c < columns; ++c) {
             for (int64_t r = 0; r < height; ++r) column[r] = values[size_t(r * kStrip + at + c)];
-            encode(B::kType, column, blocks[c], height);
+            B::encode(column, blocks[c], height);
           }
           pack_panel<B>(reinterpret_cast<const std::byte*>(blocks), sizeof blocks[0], columns, height,
                         packed->panel((first + at) / kPanelColumns) + row / Panel<B>::kRecord * Panel<B>::kBytes);
@@ -293,7 +311,7 @@ void unpack_int8_row(const PackedMatrix& w, int64_t row, float* to) {
   const auto* packed = dynamic_cast<const PackedInt8*>(&w);
   if (!packed) throw ApiError("unpack_int8_row", "the weights were not packed by pack_int8");
   if (row < 0 || row >= packed->rows()) throw ApiError("unpack_int8_row", "there is no row " + std::to_string(row));
-  with_block_type(packed->dtype(), [&]<class B>(B*) {
+  with_panel_block(packed->format(), [&]<class B>(B*) {
     unpack_row<B>(packed->panel(row / kPanelColumns), int(row % kPanelColumns), packed->cols(), to);
   });
 }
@@ -303,7 +321,7 @@ void unpack_int8_column(const PackedMatrix& w, int64_t panel, int64_t k, float* 
   if (!packed) throw ApiError("unpack_int8_column", "the weights were not packed by pack_int8");
   if (panel < 0 || panel >= packed->panels() || k < 0 || k >= packed->cols())
     throw ApiError("unpack_int8_column", "there is no column " + std::to_string(k));
-  with_block_type(packed->dtype(), [&]<class B>(B*) {
+  with_panel_block(packed->format(), [&]<class B>(B*) {
     const uint8_t* const record = packed->panel(panel) + k / Panel<B>::kRecord * Panel<B>::kBytes;
     for (int c = 0; c < kPanelColumns; ++c) to[c] = value_at<B>(record, int(k % Panel<B>::kRecord), c);
   });

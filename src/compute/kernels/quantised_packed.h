@@ -11,15 +11,14 @@ namespace sedum {
 
 class PackedInt8 final : public PackedMatrix {
  public:
-  PackedInt8(DType dtype, int64_t rows, int64_t cols);  // zeroed, to be filled
+  PackedInt8(int format, int64_t rows, int64_t cols);  // zeroed, to be filled
   // Panels that lie elsewhere; they have panel_bytes() and `owner` keeps them.
-  PackedInt8(DType dtype, int64_t rows, int64_t cols, const std::byte* panels, std::shared_ptr<const void> owner);
+  PackedInt8(int format, int64_t rows, int64_t cols, const std::byte* panels, std::shared_ptr<const void> owner);
   int64_t rows() const override { return rows_; }
   int64_t cols() const override { return cols_; }
   size_t bytes() const override { return size_t(panels()) * panel_bytes_; }
   Compute compute() const override { return Compute::kInt8; }
 
-  DType dtype() const { return kPanelTypes[format_]; }
   int format() const { return format_; }
   int64_t panels() const { return (rows_ + kPanelColumns - 1) / kPanelColumns; }
   uint8_t* panel(int64_t i) const { return base_ + size_t(i) * panel_bytes_; }

@@ -34,6 +34,27 @@ struct Panel {
 };
 constexpr int kPanelColumns = 16;
 
+// Wᵀ in panels, for the product backward by data: Q8_0 with values of 7 bits, ±63, so that a pair of products fits into 16 bits: without VNNI
+// Q8_0's bytes must go as two nibbles, half as fast.
+struct BlockQ7 : BlockQ8_0 {
+  static constexpr int kZero = 64, kTop = 127;
+  void quants(uint8_t* q) const {
+    for (int i = 0; i < 32; ++i) q[i] = uint8_t(qs[i] + kZero);
+  }
+  // n, a multiple of 32, values: scale = largest magnitude / 63, to the nearest integer, ties to even. A block with an infinity or NaN has NaN
+  // for a scale.
+  static void encode(const float* from, BlockQ7* to, int64_t n);
+};
+
+// The largest unsigned value that a panel of B's holds.
+template <class B>
+constexpr int panel_top() {
+  if constexpr (requires { B::kTop; })
+    return B::kTop;
+  else
+    return (1 << B::kBits) - 1;
+}
+
 constexpr int kActivationBlock = 32;
 struct ActivationHead {
   float scale;
@@ -46,14 +67,22 @@ constexpr size_t activation_bytes(int64_t rows, int64_t k) {
   return size_t(k / kActivationBlock) * size_t(rows) * (sizeof(ActivationHead) + kActivationBlock);
 }
 
-// The formats that have panels, in the order of the kernel tables.
+// The formats that have panels, in the order of the kernel tables; BlockQ7, which is no type of a file, comes last.
 constexpr DType kPanelTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
                                  DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
-constexpr int kPanelFormats = 8;
+constexpr int kPanelTypeCount = 8, kTransposedFormat = kPanelTypeCount, kPanelFormats = kPanelTypeCount + 1;
 constexpr int panel_format(DType dtype) {
-  for (int i = 0; i < kPanelFormats; ++i)
+  for (int i = 0; i < kPanelTypeCount; ++i)
     if (kPanelTypes[i] == dtype) return i;
   return -1;
+}
+// f(static_cast<Block*>(nullptr)) with the block type of a format.
+template <class F>
+void with_panel_block(int format, F&& f) {
+  if (format == kTransposedFormat)
+    f(static_cast<BlockQ7*>(nullptr));
+  else
+    with_block_type(kPanelTypes[format], f);
 }
 
 // One instruction set's kernels.

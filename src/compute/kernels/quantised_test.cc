@@ -357,7 +357,8 @@ TEST(Int8, PlainWeightsAreRoundedToBytes) {
   }
 }
 
-// Wᵀ in panels is Wᵀ, decoded, transposed and rounded to Q8_0: to the bit, whatever W was stored in; 96 rows are one record and a half.
+// Wᵀ in panels is Wᵀ, decoded, transposed and rounded to 7 bits: to the bit, whatever W was stored in; 96 rows are one record and a half.
+// Its product is that of Q8_0 with the same values, on every instruction set.
 TEST(Int8, TransposedWeightsAreRoundedAlongTheOtherSide) {
   ThreadPool pool(2);
   for (const DType dtype : {DType::kF32, DType::kBF16, DType::kQ4_0, DType::kQ5_1, DType::kQ6_K}) {
@@ -369,13 +370,29 @@ TEST(Int8, TransposedWeightsAreRoundedAlongTheOtherSide) {
     ASSERT_EQ(packed->cols(), n);
     std::vector<float> plain(size_t(n * k)), column(n), wanted(n), got(n);
     decode(dtype, w.bytes.data(), plain.data(), n * k);
-    std::vector<std::byte> rounded(row_bytes(DType::kQ8_0, n));
+    Weights rounded(DType::kQ8_0, k, n);
     for (int64_t c = 0; c < k; ++c) {
       for (int64_t r = 0; r < n; ++r) column[size_t(r)] = plain[size_t(r * k + c)];
-      encode(DType::kQ8_0, column.data(), rounded.data(), n);
-      decode(DType::kQ8_0, rounded.data(), wanted.data(), n);
+      auto* const row = reinterpret_cast<BlockQ8_0*>(rounded.bytes.data() + size_t(c) * row_bytes(DType::kQ8_0, n));
+      for (int64_t b = 0; b < n / 32; ++b) {
+        float top = 0;
+        for (int i = 0; i < 32; ++i) top = std::max(top, std::abs(column[size_t(32 * b + i)]));
+        row[b].d.set(top / 63);
+        for (int i = 0; i < 32; ++i) row[b].qs[i] = int8_t(std::nearbyint(column[size_t(32 * b + i)] * (63 / top)));
+      }
+      decode(DType::kQ8_0, row, wanted.data(), n);
       unpack_int8_row(*packed, c, got.data());
       EXPECT_EQ(differences(got, wanted), 0) << name(dtype) << " column " << c;
+    }
+    for (const int rows : {1, 2, 4, 13}) {
+      const std::vector<float> x = gaussian(size_t(rows * n), 7);
+      std::vector<float> product, twin;
+      ref::product_int8(rows_of(x, rows, n), rounded.matrix(), result_in(twin, rows, k));
+      for (const Isa each : available_isas()) {
+        const ScopedIsa forced(each);
+        product_packed_int8(pool, rows_of(x, rows, n), *packed, result_in(product, rows, k));
+        EXPECT_EQ(differences(product, twin), 0) << name(dtype) << " " << name(each) << " " << rows << " rows";
+      }
     }
   }
   const Weights odd(DType::kF32, 33, 64);

@@ -69,7 +69,8 @@ void add_adapter(std::vector<float>& w, const Parts& p, float factor, Runtime& r
 
 }  // namespace
 
-TensorReader merged_values(const Checkpoint& checkpoint, StoredAdapter adapter, Runtime& runtime) {
+TensorReader merged_values(const Checkpoint& checkpoint, StoredAdapter adapter, Runtime& runtime, TensorReader base) {
+  if (!base) base = stored_values(checkpoint);
   const auto shared = std::make_shared<const StoredAdapter>(std::move(adapter));
   std::set<std::string> unused;
   for (const auto& entry : shared->weights) unused.insert(entry.first);
@@ -81,7 +82,7 @@ TensorReader merged_values(const Checkpoint& checkpoint, StoredAdapter adapter, 
                 "it was made for another model");
   check_tied(*shared, checkpoint);
 
-  return [&checkpoint, shared, &runtime, plain = stored_values(checkpoint)](const std::string& name) {
+  return [&checkpoint, shared, &runtime, plain = std::move(base)](const std::string& name) {
     std::vector<float> values = plain(name);
     const Parts p = parts_of(*shared, name);
     const auto misfit = [&] {

@@ -5,6 +5,7 @@
 //   Nf4Factory base(stored, pool, arena);                      // 4.5 bits a weight in memory
 //   LoraFactory factory(base, config, pool, arena, seed);
 
+#include "model/checkpoint/export.h"
 #include "model/nn/linear.h"
 
 namespace sedum {
@@ -27,5 +28,9 @@ class Nf4Factory : public LayerFactory {
   ThreadPool& pool_;
   Arena& arena_;
 };
+
+// A model's tensors as Nf4Factory has them: the matrices of its linear layers rounded to NF4, the rest as stored. For what an adapter that
+// was trained on such a base is merged into. checkpoint and pool must outlive the reader.
+TensorReader nf4_values(const Checkpoint& checkpoint, ThreadPool& pool);
 
 }  // namespace sedum

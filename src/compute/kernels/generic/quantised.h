@@ -2,7 +2,7 @@
 // unnamed namespace keeps everything in the one object file that was compiled for that instruction set.
 //
 // V: I and F are registers of kLanes int32 (4 · kLanes bytes) and floats; kRows is the highest tile; kTogether registers of a panel's
-// columns share the broadcast of an activation.
+// columns share the broadcast of an activation; kHasSigns: there is with_signs(); kSumsIn16Bits: dots() does so, and registers are few.
 #pragma once
 
 #include <cstring>
@@ -87,7 +87,10 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
   constexpr int kSteps = P::kRecord / 32, kParts = 32 / B::kSub, kRegisters = kPanelColumns / V::kLanes;
   constexpr int kTogether =
       R == 1 ? 1 : V::kTogether;  // one row waits for memory: 2 to 4 % slower with broadcasts shared
-  constexpr int kGroups = 8 / kParts, kTop = (1 << B::kBits) - 1;
+  constexpr int kGroups = 8 / kParts, kTop = panel_top<B>();
+  constexpr int kZero = kTop > 127 && V::kHasSigns ? 0 : B::kZero;  // bytes with signs have theirs in the middle
+  // Where dots are first summed in 16 bits, a start would hold registers meanwhile: 3 to 5 % for Q4_0 and Q5_0 on AVX2.
+  constexpr bool kStartLate = V::kSumsIn16Bits && kZero != 0 && kTop < 127;
   constexpr int kShare = (P::kBytes / kSteps + 63) / 64;  // lines to prefetch in a step
   F f[R][kRegisters];
   unroll<R * kRegisters>([&](auto n) SEDUM_INLINE { f[n / kRegisters][n % kRegisters] = V::zero(); });
@@ -104,18 +107,27 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
         unroll<kParts>([&](auto part) SEDUM_INLINE {
           I dot[R][kTogether];
           hide(heads);
+          const auto start = [&](int r) SEDUM_INLINE {
+            if constexpr (kZero == 0) return V::zero_integers();
+            const ActivationHead& h = head(r);
+            return V::template shifted<log2_of(kZero)>(kParts == 1 ? h.minus_all
+                                                       : part == 0 ? h.minus_first
+                                                                   : h.minus_second);
+          };
           unroll<R>([&](auto r) SEDUM_INLINE {
-            const int32_t& minus = kParts == 1 ? head(r).minus_all
-                                   : part == 0 ? head(r).minus_first
-                                               : head(r).minus_second;
-            const I start = B::kZero ? V::template shifted<log2_of(B::kZero)>(minus) : V::zero_integers();
-            unroll<kTogether>([&](auto c) SEDUM_INLINE { dot[r][c] = start; });
+            const I first_sum = kStartLate ? V::zero_integers() : start(r);
+            unroll<kTogether>([&](auto c) SEDUM_INLINE { dot[r][c] = first_sum; });
           });
           V::template dots<kTop, kGroups * part, kGroups>(
               dot,
               [&](auto g, auto c)
                   SEDUM_INLINE { return W::template line<decltype(g)::value>(record, step, first + c); },
               quads);
+          if constexpr (kStartLate)
+            unroll<R>([&](auto r) SEDUM_INLINE {
+              const I less = start(r);
+              unroll<kTogether>([&](auto c) SEDUM_INLINE { dot[r][c] = V::add(dot[r][c], less); });
+            });
           unroll<kTogether>([&](auto c) SEDUM_INLINE {
             const F sw = W::scale(record, step * kParts + part, first + c);
             unroll<R>([&](auto r) SEDUM_INLINE {
@@ -140,12 +152,42 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
   });
 }
 
-// Without VNNI: u8 × s8 pairs are summed in 16 bits, with saturation, so only as many lines as cannot saturate (activations are
-// within ±127) are added up there. Bytes up to 255 go as two nibbles, the upper ones times 16.
+// Without VNNI: u8 × s8 pairs are summed in 16 bits, with saturation; activations are within ±127. Here each line is widened at once:
+// values of 7 bits, or (kSigned) of 8 bits with a zero point of 128, where a weight's sign goes to the activation; |−128| · 127 · 2 =
+// 32512 is still below 2^15.
+template <class V, bool kSigned, int kFirst, int kCount, int R, int C, class Line>
+SEDUM_INLINE inline void dots_by_line(typename V::I (&dot)[R][C], Line line, const uint8_t* quads) {
+  using I = typename V::I;
+  hide(quads);
+  unroll<kCount>([&](auto i) SEDUM_INLINE {
+    constexpr int g = kFirst + decltype(i)::value;
+    I w[C], size[C];
+    unroll<C>([&](auto c) SEDUM_INLINE {
+      w[c] = size[c] = line(std::integral_constant<int, g>{}, c);
+      if constexpr (kSigned) w[c] = V::less_128(w[c]), size[c] = V::magnitude(w[c]);
+    });
+    unroll<R>([&](auto r) SEDUM_INLINE {
+      const I x = V::broadcast_quad(quads + (g * R + r) * 4);
+      unroll<C>([&](auto c) SEDUM_INLINE {
+        I signed_x = x;
+        if constexpr (kSigned) signed_x = V::with_signs(x, w[c]);
+        dot[r][c] = V::add(dot[r][c], V::template sum_pairs<1>(V::multiply_pairs(size[c], signed_x)));
+        V::hide(dot[r][c]);
+      });
+    });
+  });
+}
+
+// Values of fewer bits: as many lines as cannot saturate are added up in 16 bits before they are widened. Bytes up to 255 go with
+// their signs, or as two nibbles, the upper ones times 16.
 template <class V, int kTop, int kFirst, int kCount, int kFactor = 1, int R, int C, class Line>
 SEDUM_INLINE inline void dots_in_16_bits(typename V::I (&dot)[R][C], Line line, const uint8_t* quads) {
   using I = typename V::I;
-  if constexpr (kTop > 127) {
+  if constexpr (kTop > 127 && V::kHasSigns) {
+    dots_by_line<V, true, kFirst, kCount>(dot, line, quads);
+  } else if constexpr (kTop == 127) {
+    dots_by_line<V, false, kFirst, kCount>(dot, line, quads);
+  } else if constexpr (kTop > 127) {
     dots_in_16_bits<V, 15, kFirst, kCount, 1>(
         dot, [&](auto g, auto c) SEDUM_INLINE { return V::template nibbles<0>(line(g, c)); }, quads);
     asm volatile("" ::: "memory");  // or eight lines stay in registers for the second pass
@@ -232,14 +274,16 @@ void quantise_tile(DType dtype, const void* x, size_t x_row_bytes, int rows, int
 template <class V>
 constexpr QuantisedKernels quantised_kernels() {
   QuantisedKernels all{V::kRows, quantise_tile<V>, {}};
-  auto fill = [&]<class B, int... H>(B*, std::integer_sequence<int, H...>) {
-    ((all.tiles[panel_format(B::kType)][H] = tile<V, B, H + 1>), ...);
+  auto fill = [&]<class B, int... H>(int format, B*, std::integer_sequence<int, H...>) {
+    ((all.tiles[format][H] = tile<V, B, H + 1>), ...);
   };
   constexpr auto heights = std::make_integer_sequence<int, V::kRows>{};
-  fill(static_cast<BlockQ8_0*>(nullptr), heights), fill(static_cast<BlockQ4_0*>(nullptr), heights);
-  fill(static_cast<BlockQ4_1*>(nullptr), heights), fill(static_cast<BlockQ5_0*>(nullptr), heights);
-  fill(static_cast<BlockQ5_1*>(nullptr), heights), fill(static_cast<BlockQ4_K*>(nullptr), heights);
-  fill(static_cast<BlockQ5_K*>(nullptr), heights), fill(static_cast<BlockQ6_K*>(nullptr), heights);
+  const auto fill_type = [&]<class B>(B* block) { fill(panel_format(B::kType), block, heights); };
+  fill_type(static_cast<BlockQ8_0*>(nullptr)), fill_type(static_cast<BlockQ4_0*>(nullptr));
+  fill_type(static_cast<BlockQ4_1*>(nullptr)), fill_type(static_cast<BlockQ5_0*>(nullptr));
+  fill_type(static_cast<BlockQ5_1*>(nullptr)), fill_type(static_cast<BlockQ4_K*>(nullptr));
+  fill_type(static_cast<BlockQ5_K*>(nullptr)), fill_type(static_cast<BlockQ6_K*>(nullptr));
+  fill(kTransposedFormat, static_cast<BlockQ7*>(nullptr), heights);
   return all;
 }
 
