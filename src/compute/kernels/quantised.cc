@@ -41,10 +41,18 @@ size_t row_block_bytes() {
 }
 
 // Grows, is kept by its thread, and is never shared with a call that could run meanwhile.
+enum class Holds { kActivations, kPanel };
+template <Holds>
 uint8_t* scratch(size_t bytes) {
   thread_local Buffer buffer;
   if (buffer.size() < bytes) buffer = Buffer(), buffer = Buffer(bytes);
   return buffer.as<uint8_t>();
+}
+
+size_t wide_bytes(const PackedInt8& w) {
+  size_t bytes = 0;
+  with_panel_block(w.format(), [&]<class B>(B*) { bytes = Panel<Wide<B>>::bytes(w.cols()); });
+  return bytes;
 }
 
 struct Product {
@@ -100,11 +108,11 @@ class Work {
     // Quantising a row costs as much as 28 columns of a product. Where that is little beside a thread's columns, each thread quantises
     // all rows for itself: no barrier, and no line written by one core and read by another (350 ns each).
     alone_ = columns >= int64_t{kAloneColumns} * pool.size();
-    if (!alone_) shared_ = scratch(block_bytes_);
+    if (!alone_) shared_ = scratch<Holds::kActivations>(block_bytes_);
   }
 
   void run(int thread) {
-    uint8_t* const rows = alone_ ? scratch(block_bytes_) : shared_;
+    uint8_t* const rows = alone_ ? scratch<Holds::kActivations>(block_bytes_) : shared_;
     for (int64_t from = 0; from < tiles_.count; from += tiles_at_once_) {
       const int64_t to = std::min(tiles_.count, from + tiles_at_once_);
       if (alone_) {
@@ -148,20 +156,25 @@ class Work {
       if (byte <= product.begin) return int64_t{0};
       return std::min(panels, int64_t((byte - product.begin + w.split_bytes() - 1) / w.split_bytes()));
     };
-    const auto& tile_kernels = kernels_.tiles[w.format()];
+    const int wide_from = kernels_.wide_from[w.format()];
+    const bool widens = wide_from > 0 && to - from >= wide_from;
+    const auto& tile_kernels = widens ? kernels_.wide_tiles[w.format()] : kernels_.tiles[w.format()];
+    uint8_t* const wide = widens ? scratch<Holds::kPanel>(wide_bytes(w)) : nullptr;
     for (int64_t panel = panel_at(begin), last = panel_at(end); panel < last; ++panel) {
       const int64_t column = panel * kPanelColumns;
       const int columns = int(std::min<int64_t>(kPanelColumns, w.rows() - column));
+      if (widens) kernels_.widen[w.format()](w.panel(panel), x_.cols, wide);
+      const uint8_t* const weights = widens ? wide : w.panel(panel);
       const bool direct = columns == kPanelColumns && product.y.dtype == DType::kF32 && !product.accumulate;
       for (int64_t tile = from; tile < to; ++tile) {
         const int height = tiles_.height(tile);
         const auto kernel = tile_kernels[height - 1];
         if (direct) {
-          kernel(place(rows, from, tile), w.panel(panel), x_.cols, cell<float>(product.y, tiles_.first(tile), column),
+          kernel(place(rows, from, tile), weights, x_.cols, cell<float>(product.y, tiles_.first(tile), column),
                  product.y.row_bytes);
         } else {
           alignas(64) float results[kHighestTile * kPanelColumns];
-          kernel(place(rows, from, tile), w.panel(panel), x_.cols, results, kPanelColumns * sizeof(float));
+          kernel(place(rows, from, tile), weights, x_.cols, results, kPanelColumns * sizeof(float));
           store(results, height, columns, product.y, tiles_.first(tile), column, product.accumulate);
         }
       }

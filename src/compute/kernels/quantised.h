@@ -37,7 +37,8 @@ struct PackedProduct {
 };
 
 // x is f32 or bf16. A row with an infinity or NaN gives NaN in all its results; other rows are not touched by it. Blocks whose
-// largest magnitude is below 2^-118 count as zero. Scratch stays with each thread, at most 512 KiB (or one tile of 12 rows).
+// largest magnitude is below 2^-118 count as zero. Scratch stays with each thread, at most 512 KiB (or one tile of 12 rows) and a panel of
+// bytes, 17 K.
 void product_packed_int8(ThreadPool& pool, ConstMatrix x, std::span<const PackedProduct> products);
 
 inline void product_packed_int8(ThreadPool& pool, ConstMatrix x, std::initializer_list<PackedProduct> products) {

@@ -67,6 +67,12 @@ constexpr size_t activation_bytes(int64_t rows, int64_t k) {
   return size_t(k / kActivationBlock) * size_t(rows) * (sizeof(ActivationHead) + kActivationBlock);
 }
 
+// A format's panel with a byte for each value, and its scales as they were: what many rows read where decoding bits costs as much as rows do.
+template <class B>
+struct Wide : B {
+  static constexpr int kBits = 8, kTop = (1 << B::kBits) - 1;
+};
+
 // The formats that have panels, in the order of the kernel tables; BlockQ7, which is no type of a file, comes last.
 constexpr DType kPanelTypes[] = {DType::kQ8_0, DType::kQ4_0, DType::kQ4_1, DType::kQ5_0,
                                  DType::kQ5_1, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K};
@@ -93,9 +99,16 @@ struct QuantisedKernels {
   // A tile of `rows` rows of x from `x` on, in the layout above.
   using Quantise = void (*)(DType dtype, const void* x, size_t x_row_bytes, int rows, int64_t k, uint8_t* to);
 
+  // A panel of the format as one of Wide.
+  using Widen = void (*)(const uint8_t* panel, int64_t k, uint8_t* to);
+
   int highest_tile;
   Quantise quantise;
   Tile tiles[kPanelFormats][kHighestTile];  // [format][rows − 1]
+  // From how many tiles on a panel is worth widening; 0: from none, and the rest is null.
+  int wide_from[kPanelFormats] = {};
+  Widen widen[kPanelFormats] = {};
+  Tile wide_tiles[kPanelFormats][kHighestTile] = {};
 };
 extern const QuantisedKernels kQuantisedPortable, kQuantisedAvx2, kQuantisedAvx512, kQuantisedAvx512Bf16;
 

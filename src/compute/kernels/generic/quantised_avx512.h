@@ -10,9 +10,9 @@ struct QuantisedAvx512 {
   using I = __m512i;
   using F = __m512;
   static constexpr int kLanes = 16, kRows = 8,
-                       kTogether = 1;           // 8 rows × (float sum, integer sum, 16-bit sum) + 5 of 32 registers
-  static constexpr bool kHasSigns = false;      // there is no vpsignb of 512 bits
-  static constexpr bool kSumsIn16Bits = false;  // registers are many
+                       kTogether = 1;       // 8 rows × (float sum, integer sum, 16-bit sum) + 5 of 32 registers
+  static constexpr bool kHasSigns = false;  // there is no vpsignb of 512 bits
+  static constexpr bool kSumsIn16Bits = false, kWidens = false;  // registers are many
 
   static SEDUM_INLINE __m128i bytes16(const uint8_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
   static SEDUM_INLINE __m256i bytes32(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }

@@ -19,7 +19,7 @@ struct QuantisedAvx2 {
   // 4 rows × 2 sums of 16 bits + 2 lines, a quad, a mask, and room for what comes once in 32 k; the float sums lie in L1. 6 rows filled all 16
   // registers and were slower by 5 % (the median of types and shapes), 4 rows that shared no broadcast by 4 to 16 %.
   static constexpr int kLanes = 8, kRows = 4, kTogether = 2;
-  static constexpr bool kHasSigns = true, kSumsIn16Bits = true;
+  static constexpr bool kHasSigns = true, kSumsIn16Bits = true, kWidens = true;
 
   static SEDUM_INLINE __m128i bytes8(const uint8_t* p) { return _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)); }
   static SEDUM_INLINE __m128i bytes16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
@@ -60,6 +60,7 @@ struct QuantisedAvx2 {
   static SEDUM_INLINE I broadcast_quad(const uint8_t* p) {
     return _mm256_set1_epi32(*reinterpret_cast<const int32_t*>(p));
   }
+  static SEDUM_INLINE void store_line(uint8_t* p, I x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
   static SEDUM_INLINE I less_128(I x) { return _mm256_xor_si256(x, _mm256_set1_epi8(-128)); }
   static SEDUM_INLINE I magnitude(I x) { return _mm256_abs_epi8(x); }
   static SEDUM_INLINE I with_signs(I x, I signs) { return _mm256_sign_epi8(x, signs); }

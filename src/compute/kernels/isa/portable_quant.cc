@@ -12,7 +12,7 @@ namespace {
 
 struct QuantisedPortable {
   static constexpr int kLanes = 16, kRows = 2, kTogether = 1;
-  static constexpr bool kHasSigns = false, kSumsIn16Bits = false;
+  static constexpr bool kHasSigns = false, kSumsIn16Bits = false, kWidens = false;
   struct I {  // 64 bytes of a line, or 16 sums
     union {
       uint8_t bytes[64];
