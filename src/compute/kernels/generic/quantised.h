@@ -35,7 +35,8 @@ SEDUM_INLINE inline void hide(const uint8_t*& p) { asm volatile("" : "+r"(p)); }
 constexpr int kAhead = 4096;
 
 // Decoding a record of a panel: register c of a line, a scale, a minimum. Nibbles are decoded in registers in every tile: on Zen 4
-// that takes the pipes that vpdpbusd leaves free, and panels decoded beforehand were no faster at 512 rows and slower at 8.
+// that takes the pipes that vpdpbusd leaves free, and panels decoded beforehand were no faster at 512 rows and slower at 8. Without VNNI
+// many rows read bytes: widen().
 template <class V, class B>
 struct Record {
   using P = Panel<B>;
