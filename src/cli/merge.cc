@@ -46,7 +46,8 @@ double loss_on(const std::filesystem::path& model, const RuntimeOptions& options
 // Whether the run that an adapter's folder lies in trained it on a base in NF4 (`finetuning_type: qlora`, but for LoftQ, whose config says
 // what becomes of the base).
 bool trained_on_nf4(const std::filesystem::path& adapter) {
-  const std::filesystem::path path = std::filesystem::absolute(adapter).parent_path() / "run.json";
+  std::error_code missing;  // read_adapter() says so
+  const std::filesystem::path path = std::filesystem::canonical(adapter, missing).parent_path() / "run.json";
   if (!std::filesystem::exists(path)) return false;
   const auto run = nlohmann::json::parse(read_file(path), nullptr, false);
   const nlohmann::json::json_pointer type("/data/finetuning_type");

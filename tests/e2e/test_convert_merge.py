@@ -155,9 +155,9 @@ class Merge(SedumTest):
         self.sedum("quantize", "--model", base, "--type", "nf4", "--out", "base-nf4")
         both = self.logits("base-nf4", "--adapter", adapter)
         off = {}
-        for base_type in ("auto", "nf4", "stored"):
+        for base_type, named in (("auto", adapter), ("auto", f"{adapter}/"), ("auto", self.folder / "run"), ("nf4", adapter), ("stored", adapter)):
             out = f"{base_type}.gguf"
-            done = self.sedum("merge", "--model", base, "--adapter", adapter, "--out", out, "--type", "f32", "--base-type", base_type, "--tolerance", 10)
+            done = self.sedum("merge", "--model", base, "--adapter", named, "--out", out, "--type", "f32", "--base-type", base_type, "--tolerance", 10)
             self.assertEqual("trained on NF4" in done.stdout, base_type != "stored")
             off[base_type] = self.relative(self.logits(self.folder / out), both)
         # The NF4 folder holds embeddings and norms in f16: eps 4.9e-4, through two layers of sums.

@@ -54,6 +54,13 @@ class Training(SedumTest):
         self.assertOneLine(self.sedum("train", wrong, code=1), "optim: adamv", "adamw_8bit", "muon")
         self.assertOneLine(self.sedum("train", self.write("w.yaml", recipe(**self.keys(momentum=0.9))), code=1), "momentum", "sgd")
 
+    def test_a_plan_says_what_is_slow_here(self):
+        self.write_rows("rows.jsonl", [{"instruction": "Why?", "output": "Because."}])
+        for compute, isa, said in (("bf16", "avx2", True), ("f32", "avx2", False), ("int8", "avx2", False)):
+            config = self.write("plan.yaml", recipe(output_dir="run", data={"train": ["rows.jsonl"]}, cutoff_len=64, threads=1, compute=compute))
+            out = self.sedum("plan", config, env={"SEDUM_ISA": isa}).stdout
+            self.assertEqual("multiplies no bf16" in out, said, out)
+
     def test_samples(self):
         keys = self.keys(sample_prompts=["7?"], sample_steps=2, sample_max_tokens=8)
         done = self.sedum("train", self.write("samples.yaml", recipe(**keys)))

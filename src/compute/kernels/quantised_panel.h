@@ -34,8 +34,8 @@ struct Panel {
 };
 constexpr int kPanelColumns = 16;
 
-// Wᵀ in panels, for the product backward by data: Q8_0 with values of 7 bits, ±63, so that a pair of products fits into 16 bits: without VNNI
-// Q8_0's bytes must go as two nibbles, half as fast.
+// Wᵀ in panels, for the product backward by data: Q8_0 with values of 7 bits, ±63, so that a pair of products fits into 16 bits. Without VNNI
+// Q8_0's bytes go with their signs or as two nibbles: with signs they took 1.3 times as long at 512 rows (Zen 3).
 struct BlockQ7 : BlockQ8_0 {
   static constexpr int kZero = 64, kTop = 127;
   void quants(uint8_t* q) const {

@@ -402,6 +402,29 @@ TEST(Int8, TransposedWeightsAreRoundedAlongTheOtherSide) {
   EXPECT_EQ(planned->bytes(), pack_int8_transposed(pool, even.matrix())->bytes());
 }
 
+TEST(Int8, SevenBitsOfTiesTinyAndSpoiltBlocks) {
+  constexpr int kBlocks = 5;
+  std::vector<float> x(kBlocks * 32, 0.0f);
+  x[0] = 63, x[1] = 2.5f, x[2] = 3.5f, x[3] = -2.5f, x[4] = -63;  // a scale of 1: ties to even
+  x[32 + 7] = 0x1p-110f;                                          // counts as zero
+  x[64] = 1, x[64 + 1] = std::numeric_limits<float>::infinity();
+  x[96] = 1, x[96 + 1] = kNan;
+  BlockQ7 blocks[kBlocks];
+  BlockQ7::encode(x.data(), blocks, kBlocks * 32);
+  EXPECT_EQ(blocks[0].d.value(), 1);
+  EXPECT_EQ(std::vector<int>(blocks[0].qs, blocks[0].qs + 6), (std::vector<int>{63, 2, 4, -2, -63, 0}));
+  uint8_t q[32];
+  blocks[0].quants(q);
+  EXPECT_EQ(int(q[0]), BlockQ7::kTop);
+  EXPECT_EQ(int(q[4]), 1);
+  for (const int zero : {1, 4}) {
+    EXPECT_EQ(blocks[zero].d.value(), 0);
+    for (const int8_t value : blocks[zero].qs) EXPECT_EQ(int(value), 0);
+  }
+  EXPECT_TRUE(std::isnan(blocks[2].d.value()));
+  EXPECT_TRUE(std::isnan(blocks[3].d.value()));
+}
+
 TEST(Int8, EmptySizesAndWhatHasNoPackedForm) {
   ThreadPool pool(2);
   std::vector<float> x(64, 1.0f), y(64, 5.0f);

@@ -91,7 +91,7 @@ void tile(const uint8_t* a, const uint8_t* record, int64_t k, float* y, size_t y
       R == 1 ? 1 : V::kTogether;  // one row waits for memory: 2 to 4 % slower with broadcasts shared
   constexpr int kGroups = 8 / kParts, kTop = panel_top<B>();
   constexpr int kZero = kTop > 127 && V::kHasSigns ? 0 : B::kZero;  // bytes with signs have theirs in the middle
-  // Where dots are first summed in 16 bits, a start would hold registers meanwhile: 3 to 5 % for Q4_0 and Q5_0 on AVX2.
+  // Where dots are first summed in 16 bits, a start would hold registers meanwhile: 2 to 5 % for Q4_0 and Q5_0 on AVX2.
   constexpr bool kStartLate = V::kSumsIn16Bits && kZero != 0 && kTop < 127;
   constexpr bool kWidened = B::kBits == 8 && kTop < 127;
   constexpr int kShare = kWidened ? 0 : (P::kBytes / kSteps + 63) / 64;  // lines to prefetch in a step
@@ -302,7 +302,7 @@ constexpr QuantisedKernels quantised_kernels() {
   };
   constexpr auto heights = std::make_integer_sequence<int, V::kRows>{};
   const auto fill_wide = [&]<class B, int... H>(int format, B*, std::integer_sequence<int, H...>) {
-    // Zen 3, against packed bits: Q5_0 1.15, 1.25, 1.31 times as fast at 16, 32, 512 rows, Q6_K 1.1, 1.2, 1.24, 4 bits 0.95, 1.02, 1.05.
+    // Zen 3, against packed bits: Q5_0 1.15, 1.25, 1.31 times as fast at 16, 32, 512 rows, Q6_K 1.1, 1.2, 1.24, Q4_0 0.95, 1.02, 1.05.
     all.wide_from[format] = B::kBits == 4 ? 8 : 4;
     all.widen[format] = widen<V, B>;
     ((all.wide_tiles[format][H] = tile<V, Wide<B>, H + 1>), ...);
