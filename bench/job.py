@@ -6,7 +6,7 @@
 The first rows are trained on, the ones after them held out. Same base (as stored by Sedum, dequantised for PEFT), same token ids,
 loss on the answers alone, same batch, schedule and clipping; order of rows and first values of the adapters are each side's own. Sedum
 takes rows at their length, transformers pads a batch to its longest. Afterwards both adapters are evaluated once more by the
-same program, PEFT in f32. "grouped" is PEFT over batches of rows of like length, as transformers' group_by_length makes them.
+same program, PEFT in f32. Sedum runs twice: in the peer's precision, and with the frozen base multiplied in int8. "grouped" is PEFT over batches of rows of like length, as transformers' group_by_length makes them.
 """
 
 import argparse
@@ -30,6 +30,11 @@ PEERS = {  # by precision: the folder of a peer's adapter, its name, its options
     },
     "f32": {"f32": ("PEFT, f32", ["--dtype", "f32"]), "grouped": ("PEFT, f32, grouped", ["--dtype", "f32", "--group"])},
 }  # fmt: skip
+
+
+def ours(args):
+    """Sedum's runs: the folder, and what its products are computed in."""
+    return {"sedum": args.precision, "sedum-int8": "int8"}
 
 
 def read_rows(path, count):
@@ -59,14 +64,17 @@ def prepare(args, folder):
     write_rows(folder / "eval.jsonl", chats[count:])
     common = SETTINGS | {"cutoff_len": args.cutoff, "per_device_train_batch_size": args.batch}
     recipe = common | {
-        "stage": "sft", "finetuning_type": "lora", "model_name_or_path": str(args.model.resolve()), "output_dir": str(folder / "sedum"),
+        "stage": "sft", "finetuning_type": "lora", "model_name_or_path": str(args.model.resolve()),
         "data": {"train": [str(folder / "train.jsonl")], "eval": [str(folder / "eval.jsonl")]}, "target_modules": "all-linear",
-        "compute": args.precision, "gradient_checkpointing": False, "overwrite_output_dir": True, "threads": args.threads,
+        "gradient_checkpointing": False, "overwrite_output_dir": True, "threads": args.threads,
     }  # fmt: skip
-    (folder / "recipe.yaml").write_text(json.dumps(recipe, indent=2))  # JSON is YAML
     job = common | {"model": str(args.model.resolve()), "train": str(folder / "train.jsonl"), "eval": str(folder / "eval.jsonl")}
     (folder / "job.json").write_text(json.dumps(job, indent=2))
-    runs = [Run(f"Sedum {args.precision}", [args.sedum, "train", str(folder / "recipe.yaml"), "--json"])]
+    runs = []
+    for name, compute in ours(args).items():
+        path = folder / f"{name}.yaml"
+        path.write_text(json.dumps(recipe | {"compute": compute, "output_dir": str(folder / name)}, indent=2))  # JSON is YAML
+        runs.append(Run(f"Sedum {compute}", [args.sedum, "train", str(path), "--json"]))
     for name, (called, options) in PEERS[args.precision].items():
         command = [args.python, str(measure.SCRIPTS / "peft_job.py"), "train", str(folder / "job.json"), *options]
         runs.append(Run(called, command + ["--out", str(folder / name), "--threads", str(args.threads)]))
@@ -88,7 +96,7 @@ def summary(child):
 
 def evaluate_alike(session, args, folder):
     """Held-out loss of base and adapters in f32 by PEFT, by name; empty when there was no time."""
-    adapters = {"sedum": folder / "sedum" / "adapter"} | {name: folder / name for name in PEERS[args.precision]}
+    adapters = {name: folder / name / "adapter" for name in ours(args)} | {name: folder / name for name in PEERS[args.precision]}
     there = [f"{name}={path}" for name, path in adapters.items() if (path / "adapter_config.json").exists()]
     command = [args.python, str(measure.SCRIPTS / "peft_job.py"), "evaluate", str(folder / "job.json"), *there]
     command += ["--threads", str(args.threads)]
@@ -122,18 +130,18 @@ def main():
         done = session.interleave(runs)
         alike = evaluate_alike(session, args, folder)
 
-    ours, rows = done[runs[0].name], []
+    sides, rows = [*ours(args), *PEERS[args.precision]], []
     loop = lambda child: summary(child)["loop_s"]
-    for run, name in zip(runs, ["sedum", *PEERS[args.precision]]):
+    for run, name in zip(runs, sides):
         children = done[run.name]
         of = lambda key: measure.median(children, lambda child: summary(child)[key])
-        whole = measure.median(children, lambda child: child.seconds)
-        compared = [None, None]
-        if children is not ours:
-            compared = [measure.times(measure.ratio(children, ours, of_child)) for of_child in (loop, lambda child: child.seconds)]
+        compared = []  # how far either run of Sedum is ahead, in the loop and in the whole
+        for mine in runs[: len(ours(args))] if name in PEERS[args.precision] else []:
+            both = [measure.ratio(children, done[mine.name], seconds) for seconds in (loop, lambda child: child.seconds)]
+            compared.append(" · ".join(measure.times(x) or "–" for x in both))
         losses = [None if x is None else f"{x:.4f}" for x in (of("eval_loss_before"), of("eval_loss_after"), alike.get(name))]
-        memory = measure.median(children, lambda child: child.peak_mib)
-        rows.append([run.name, of("loop_s"), whole, *compared, *losses, memory, of("padded_tokens")])
+        whole, memory = measure.median(children, lambda child: child.seconds), measure.median(children, lambda child: child.peak_mib)
+        rows.append([run.name, of("loop_s"), whole, *(compared or [None] * len(ours(args))), *losses, memory, of("padded_tokens")])
     counts = {(summary(c)["steps"], summary(c)["tokens"]) for children in done.values() for c in children if c}
     if len(counts) > 1:
         session.note(f"the sides did not do the same work: steps and tokens {sorted(counts)}")
@@ -141,9 +149,9 @@ def main():
         session.note(f"updates: {steps}, of up to {args.batch} rows; tokens: {tokens:,}")
     if alike:
         session.note(f"the last loss: held-out rows, by PEFT in f32; the base alone has {alike['base']:.4f}")
-    session.note("whole command: with loading, encoding and both evaluations; Sedum is ahead by the factors between")
-    header = ["", "training s", "whole command s", "Sedum ahead", "whole", "held-out before", "after", "by PEFT in f32", "peak MiB",
-              "tokens with padding"]  # fmt: skip
+    session.note("whole command: with loading, encoding and both evaluations; Sedum is ahead by the factors, in training and in the whole command")
+    ahead = [f"Sedum {compute} ahead" for compute in ours(args).values()]
+    header = ["", "training s", "whole command s", *ahead, "held-out before", "after", "by PEFT in f32", "peak MiB", "tokens with padding"]
     session.finish([Table("", header, rows)])
 
 

@@ -4,13 +4,12 @@
 #include <cstdint>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "text/chat_template.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const auto messages = nlohmann::ordered_json::parse(
+  static const auto messages = parse_json<nlohmann::ordered_json>(
       R"([{"role": "system", "content": " s "}, {"role": "user", "content": "é"}, {"role": "assistant", "content": null,
           "tool_calls": [{"function": {"name": "f", "arguments": {"x": [1, 2.5, true, null]}}}]}])");
   try {

@@ -9,11 +9,11 @@
 #include <optional>
 
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/random.h"
 
 // The build gives every lesson its place (week1/day1/matrix_eigen) and the folders of kept and of passing results.

@@ -1,6 +1,6 @@
 #include "base/events.h"
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 namespace sedum {
 

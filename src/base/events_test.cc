@@ -1,7 +1,8 @@
 #include "base/events.h"
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
+
+#include "base/json.h"
 
 namespace sedum {
 namespace {

@@ -14,7 +14,9 @@ std::atomic<bool> silent{false};
 }
 
 Progress::Progress(std::string label, uint64_t total, Unit unit)
-    : label_(std::move(label)), total_(total), unit_(unit) {}
+    : label_(std::move(label)), total_(total), unit_(unit) {
+  pace_.report(0, start_);
+}
 Progress::~Progress() { finish(); }
 void Progress::silence(bool quiet) { silent = quiet; }
 
@@ -26,7 +28,7 @@ void Progress::advance(uint64_t amount, const std::string& note) {
 
 void Progress::set(uint64_t done, const std::string& note) {
   std::lock_guard lock(mutex_);
-  if (done_ == 0 && !shown_) begun_at_ = done;  // a resumed run is not infinitely fast
+  pace_.report(done, Clock::now());
   done_ = done, note_ = note;
   draw(false);
 }
@@ -48,10 +50,11 @@ void Progress::draw(bool last) {
   const auto amount = [&](uint64_t n) { return unit_ == Unit::kBytes ? format_bytes(n) : std::to_string(n); };
   std::string line = label_ + ": " + amount(done_);
   if (total_) line += fmt::format(" of {} ({:.0f} %)", amount(total_), 100.0 * double(done_) / double(total_));
+  const double left = total_ && done_ < total_ ? pace_.seconds_left(done_, total_, now) : -1;
   if (last)
     line += ", " + format_duration(elapsed);
-  else if (total_ && done_ > begun_at_ && done_ < total_)
-    line += ", " + format_duration(elapsed * double(total_ - done_) / double(done_ - begun_at_)) + " left";
+  else if (left >= 0)
+    line += ", " + format_duration(left) + " left";
   if (!note_.empty()) line += "  " + note_;
   if (terminal)
     std::fprintf(stderr, "\r\033[K%s%s", line.c_str(), last ? "\n" : "");

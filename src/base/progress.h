@@ -15,6 +15,26 @@
 
 namespace sedum {
 
+// How fast something goes, from its first report on: what came before that (loading, a first evaluation, what a resumed run has behind
+// it) says nothing about the rest.
+class Pace {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  void report(uint64_t done, Time now) {
+    if (!begun_) from_ = done, since_ = now, begun_ = done > 0;
+  }
+  // Negative: nothing was done since then.
+  double seconds_left(uint64_t done, uint64_t total, Time now) const {
+    if (done <= from_) return -1;
+    return std::chrono::duration<double>(now - since_).count() * double(total - done) / double(done - from_);
+  }
+
+ private:
+  uint64_t from_ = 0;
+  Time since_{};
+  bool begun_ = false;
+};
+
 class Progress {
  public:
   enum class Unit { kCount, kBytes };
@@ -29,9 +49,10 @@ class Progress {
   void draw(bool last);
   using Clock = std::chrono::steady_clock;
   std::string label_, note_;
-  uint64_t total_, done_ = 0, begun_at_ = 0;
+  uint64_t total_, done_ = 0;
   Unit unit_;
   Clock::time_point start_ = Clock::now(), drawn_ = start_;
+  Pace pace_;
   bool shown_ = false, finished_ = false;
   std::mutex mutex_;
 };

@@ -27,6 +27,26 @@ TEST(Progress, Numbers) {
   EXPECT_EQ(format_number(-0.00123456), "-0.00123");
 }
 
+TEST(Progress, PaceIsTakenFromTheFirstReport) {
+  const Pace::Time start{};
+  const auto at = [&](int seconds) { return start + std::chrono::seconds(seconds); };
+  Pace fresh;
+  fresh.report(0, at(0));
+  EXPECT_LT(fresh.seconds_left(0, 10, at(5)), 0);
+  fresh.report(1, at(30));  // thirty seconds of loading and evaluating
+  EXPECT_LT(fresh.seconds_left(1, 10, at(30)), 0);
+  fresh.report(2, at(32));
+  EXPECT_EQ(fresh.seconds_left(2, 10, at(32)), 16);
+  Pace resumed;
+  resumed.report(0, at(0));
+  resumed.report(100, at(1));
+  resumed.report(101, at(3));
+  EXPECT_EQ(resumed.seconds_left(101, 111, at(3)), 20);
+  Pace counted;  // by amounts, from its construction on
+  counted.report(0, at(0));
+  EXPECT_EQ(counted.seconds_left(5, 10, at(10)), 10);
+}
+
 TEST(Progress, QuickWorkIsSilent) {
   ::testing::internal::CaptureStderr();
   {

@@ -4,9 +4,9 @@
 #include <chrono>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "cli/command.h"
 #include "cli/common.h"

@@ -3,11 +3,11 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/command.h"
 #include "hub/cache.h"
 #include "hub/settings.h"
@@ -101,7 +101,7 @@ std::vector<int32_t> parse_ids(const std::string& text) {
 }
 
 std::vector<std::vector<int32_t>> read_ids_file(const std::filesystem::path& path) {
-  const auto document = nlohmann::json::parse(read_file(path), nullptr, false);
+  const auto document = try_parse_json(read_file(path));
   try {
     auto ids = document.get<std::vector<std::vector<int32_t>>>();
     for (const auto& row : ids)

@@ -1,10 +1,10 @@
 // sedum embed
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/command.h"
 #include "cli/common.h"
 #include "model/sentence_encoder.h"

@@ -1,10 +1,10 @@
 // sedum eval perplexity, sedum eval compare
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/common.h"

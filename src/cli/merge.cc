@@ -3,10 +3,10 @@
 #include "model/checkpoint/merge.h"
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "cli/command.h"
 #include "cli/common.h"
@@ -49,7 +49,7 @@ bool trained_on_nf4(const std::filesystem::path& adapter) {
   std::error_code missing;  // read_adapter() says so
   const std::filesystem::path path = std::filesystem::canonical(adapter, missing).parent_path() / "run.json";
   if (!std::filesystem::exists(path)) return false;
-  const auto run = nlohmann::json::parse(read_file(path), nullptr, false);
+  const auto run = try_parse_json(read_file(path));
   const nlohmann::json::json_pointer type("/data/finetuning_type");
   return run.is_object() && run.contains(type) && run[type] == "qlora" && !read_adapter_config(adapter).changes_base();
 }

@@ -1,9 +1,9 @@
 // sedum report RUN… --out F.md|F.html|F.pdf
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "cli/command.h"
 #include "cli/common.h"
 #include "report/train_report.h"

@@ -13,9 +13,8 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "base/events.h"
+#include "base/json.h"
 
 namespace sedum::cli {
 

@@ -5,6 +5,7 @@
 
 #include <gmock/gmock.h>
 
+#include "base/json.h"
 #include "cli/dashboard.h"
 #include "http/client.h"
 
@@ -56,15 +57,15 @@ TEST(Dashboard, AnswersWithThePageAndTheRun) {
   setenv("no_proxy", "*", 1);
   const auto get = [&](const std::string& path) { return http::get(dashboard.address() + path); };
   EXPECT_THAT(get("/"), HasSubstr("<title>Sedum: training</title>"));
-  const json run = json::parse(get("/run?since=1"));
+  const json run = parse_json(get("/run?since=1"));
   ASSERT_EQ(run["steps"].size(), 2u);
   EXPECT_TRUE(run["steps"][0]["loss"].is_null());  // no number
   EXPECT_EQ(run["steps"][1]["loss"], 2.0);
   EXPECT_EQ(run["samples"][0]["text"], "<b>");
   EXPECT_EQ(run["now"]["total"], 8);
   EXPECT_TRUE(run["end"].is_null());
-  EXPECT_EQ(json::parse(get("/run"))["steps"].size(), 3u);
-  EXPECT_EQ(json::parse(get("/run?since=x"))["steps"].size(), 3u);
+  EXPECT_EQ(parse_json(get("/run"))["steps"].size(), 3u);
+  EXPECT_EQ(parse_json(get("/run?since=x"))["steps"].size(), 3u);
 }
 
 }  // namespace

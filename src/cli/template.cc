@@ -2,10 +2,9 @@
 
 #include <cstdio>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/command.h"
 #include "cli/common.h"
 
@@ -13,7 +12,7 @@ namespace sedum::cli {
 namespace {
 
 nlohmann::ordered_json read_json(const std::string& path) {
-  auto document = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
+  auto document = try_parse_json<nlohmann::ordered_json>(read_file(path));
   if (document.is_discarded()) throw Error(path + ": not JSON", "mend the file");
   return document;
 }

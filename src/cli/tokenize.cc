@@ -1,10 +1,10 @@
 // sedum tokenize, sedum detokenize
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "cli/command.h"
 #include "cli/common.h"
 #include "cli/tokenizer_file.h"

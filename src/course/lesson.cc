@@ -4,11 +4,11 @@
 #include <chrono>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/process.h"
 #include "course/check.h"
 #include "course/markdown.h"
@@ -163,7 +163,7 @@ Standing Lessons::standing(Day day) const {
     return standing;
   };
   if (!fs::exists(record_of(day))) return because(" has no run yet");
-  const Json record = Json::parse(read_file(record_of(day)), nullptr, false);
+  const Json record = try_parse_json<Json>(read_file(record_of(day)));
   try {
     if (!record.at("passed").get<bool>()) return because(" failed in its latest run");
     Evidence evidence{.run = {.date = parse_date(record.at("date").get<std::string>()),
@@ -176,7 +176,7 @@ Standing Lessons::standing(Day day) const {
       const fs::path file = program.results / "result.json";
       if (!fs::exists(file)) return because(" left no result.json in " + program.results.string());
       const std::string content = read_file(file);
-      if (!Json::parse(content).at("passed").get<bool>()) return because(" has a result.json that did not pass");
+      if (!parse_json<Json>(content).at("passed").get<bool>()) return because(" has a result.json that did not pass");
       evidence.results[program.name()] = content;
     }
     evidence.run.result = result_hash(evidence.results);

@@ -5,9 +5,9 @@
 #include <cmath>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 
 namespace sedum::course {
 namespace {
@@ -135,7 +135,7 @@ std::string wrong_quote(const Quote& quote, const fs::path& results) {
   if (quote.number.empty()) return fmt::format("no number follows <!--result {}:{}-->", quote.place, quote.key);
   const fs::path file = results / quote.place / "result.json";
   if (!fs::exists(file)) return fmt::format("quotes {}, which has no result.json", quote.place);
-  const auto result = nlohmann::json::parse(read_file(file), nullptr, false);
+  const auto result = try_parse_json(read_file(file));
   const auto values = result.is_object() ? result.find("values") : result.end();
   if (!result.is_object() || values == result.end() || !values->is_object())
     return fmt::format("{} holds no values", file.string());

@@ -4,10 +4,10 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "course/progress.h"
 
 namespace sedum::course {
@@ -45,7 +45,7 @@ std::string kept_numbers(const fs::path& folder) {
   std::sort(files.begin(), files.end());
   std::string lines;
   for (const fs::path& file : files) {
-    const auto result = nlohmann::ordered_json::parse(read_file(file), nullptr, false);
+    const auto result = try_parse_json<nlohmann::ordered_json>(read_file(file));
     if (!result.is_object() || !result.contains("values") || !result["values"].is_object())
       throw Error(file.string() + " is no result of a lesson", "run the lesson and check the day in again");
     std::string values;

@@ -4,10 +4,10 @@
 #include <random>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "course/markdown.h"
 #include "course/picture.h"
 #include "course/progress.h"
@@ -63,7 +63,7 @@ Language language_of(const Request& request) {
 }
 
 Json body_of(const Request& request) {
-  Json body = Json::parse(request.body, nullptr, false);
+  Json body = try_parse_json<Json>(request.body);
   if (!body.is_object()) throw Refused(400, "the body is no JSON object");
   return body;
 }

@@ -4,9 +4,8 @@
 #include <array>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "text/unicode.h"
 
 namespace sedum::data {

@@ -2,10 +2,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"
 #include "text/tokenizer_json.h"
@@ -25,7 +25,7 @@ TokenizerSpec tiny_spec() {
 }
 
 const Json& golden() {
-  static const Json json = Json::parse(read_file(kGolden + "masks.json"));
+  static const Json json = parse_json<Json>(read_file(kGolden + "masks.json"));
   return json;
 }
 

@@ -5,9 +5,8 @@
 #include <set>
 #include <tuple>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "data/rows.h"
 
 namespace sedum::data {

@@ -1,8 +1,7 @@
 #include "data/preference.h"
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "data/rows.h"
 
 namespace sedum::data {

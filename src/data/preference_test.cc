@@ -1,9 +1,9 @@
 #include "data/preference.h"
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 
 namespace sedum::data {
 namespace {

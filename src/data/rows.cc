@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "text/unicode.h"
 
 namespace sedum::data {
@@ -162,7 +161,7 @@ Row RowReader::parse(std::string_view json) const {
   check_utf8(json);
   Row row{std::make_shared<Json>(), origin_};
   try {
-    *row.columns = Json::parse(json.begin(), json.end());
+    *row.columns = parse_json<Json>(json);
   } catch (const nlohmann::json::parse_error& e) {
     if (e.byte > json.size()) fail("not valid JSON: the row ends too early", "a row is one JSON object, on one line");
     const size_t at = e.byte > 0 ? e.byte - 1 : 0;

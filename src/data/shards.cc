@@ -6,9 +6,9 @@
 #include <memory>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "data/rows.h"
 #include "text/tokenizer.h"
@@ -144,7 +144,7 @@ TokenShards::TokenShards(const fs::path& folder, int block_length, bool isolate)
   const auto damaged = [&](const std::string& what) {
     return Error(json.string() + ": " + what, "pack the tokens again: `sedum data pack`");
   };
-  const auto document = nlohmann::json::parse(read_file(json), nullptr, false);
+  const auto document = try_parse_json(read_file(json));
   if (!document.is_object()) throw damaged("not a JSON object");
   try {
     if (document.at("version") != kVersion) throw damaged("version " + document.at("version").dump() + " is not known");

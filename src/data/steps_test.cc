@@ -3,11 +3,11 @@
 #include <filesystem>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "data/rows.h"
 
 namespace sedum::data {
@@ -33,7 +33,9 @@ class Steps : public testing::Test {
     while (const auto row = reader.next()) all.push_back(*row->columns);
     return all;
   }
-  static Json report_of(const std::filesystem::path& output) { return Json::parse(read_file(report_path(output))); }
+  static Json report_of(const std::filesystem::path& output) {
+    return parse_json<Json>(read_file(report_path(output)));
+  }
 
   std::filesystem::path folder_;
 };
@@ -133,7 +135,7 @@ TEST_F(Steps, InspectListsEveryMistake) {
   EXPECT_EQ(report["characters"]["prompt"]["max"], 7);
   EXPECT_EQ(report["characters"]["answer"]["sum"], 5);
   EXPECT_EQ(report["examples"].size(), 3u);
-  EXPECT_EQ(Json::parse(read_file(folder_ / "report.json")), report);
+  EXPECT_EQ(parse_json<Json>(read_file(folder_ / "report.json")), report);
 }
 
 }  // namespace

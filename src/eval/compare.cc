@@ -2,9 +2,8 @@
 
 #include <future>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "infer/chat.h"
 #include "infer/local_engine.h"
 

@@ -1,8 +1,8 @@
 #include "eval/compare.h"
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "infer/chat.h"
 #include "infer/local_engine.h"
 #include "model/model_testing.h"

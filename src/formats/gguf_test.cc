@@ -2,8 +2,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "formats/formats_testing.h"
 
 namespace sedum {
@@ -52,7 +52,7 @@ TEST(Gguf, GettersNameKeyAndType) {
 
 TEST(Gguf, TensorsAreWhatThePackageWrote) {
   const GgufFile file(golden("all_types.gguf"));
-  const auto expected = nlohmann::json::parse(read_file(golden("gguf.json")));
+  const auto expected = parse_json(read_file(golden("gguf.json")));
   ASSERT_EQ(file.names().size(), expected.size());
   for (size_t i = 0; i < expected.size(); ++i) {
     const std::string name = expected[i]["name"], type = expected[i]["type"];
@@ -79,7 +79,7 @@ TEST(Gguf, OwnerKeepsTheDataAlive) {
     owner = file.owner();
     return *file.find("f32");
   }();
-  EXPECT_EQ(hex(tensor.data, tensor.bytes), nlohmann::json::parse(read_file(golden("gguf.json")))[0]["data"]);
+  EXPECT_EQ(hex(tensor.data, tensor.bytes), parse_json(read_file(golden("gguf.json")))[0]["data"]);
 }
 
 TEST(Gguf, OpensAllPartsFromAnyOfThem) {

@@ -4,8 +4,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "formats/formats_testing.h"
 
 namespace sedum {
@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 TEST(Safetensors, TensorsAreWhatThePackageWrote) {
   const SafetensorsFile file(golden("all_types.safetensors"));
-  const auto expected = nlohmann::json::parse(read_file(golden("safetensors.json")));
+  const auto expected = parse_json(read_file(golden("safetensors.json")));
   EXPECT_EQ(file.names().size(), expected.size());
   EXPECT_EQ(file.metadata().at("format"), "pt");
   const std::map<std::string, DType> types = {{"f64", DType::kF64},   {"f32", DType::kF32}, {"f16", DType::kF16},
@@ -130,7 +130,7 @@ TEST(SafetensorsWriter, Shards) {
   ASSERT_EQ(written.size(), 4u);
   EXPECT_EQ(written[1].filename(), "model-00002-of-00003.safetensors");
   EXPECT_FALSE(fs::exists(folder / "model.safetensors"));
-  const auto index = nlohmann::json::parse(read_file(written[3]));
+  const auto index = parse_json(read_file(written[3]));
   EXPECT_EQ(index["metadata"]["total_size"], 4120);
   const SafetensorsFile file(folder.path);
   EXPECT_EQ(file.names(), (std::vector<std::string>{"a", "b", "c", "d"}));

@@ -3,9 +3,9 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "formats/safetensors.h"
 
 namespace sedum {

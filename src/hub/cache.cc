@@ -4,13 +4,13 @@
 #include <cerrno>
 
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "hub/catalogue.h"
 
@@ -50,7 +50,7 @@ Manifest::Manifest(fs::path folder) : folder_(std::move(folder)) {
   const fs::path path = folder_ / "verified.json";
   if (!fs::exists(path)) return;
   // A damaged manifest only costs a new verification.
-  const json content = json::parse(read_file(path), nullptr, false);
+  const json content = try_parse_json(read_file(path));
   try {
     for (const auto& [file, entry] : content.at("files").items()) {
       entries_[file] = {entry.at("size").get<uint64_t>(), entry.at("modified").get<int64_t>(),

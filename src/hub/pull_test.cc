@@ -8,11 +8,11 @@
 #include <thread>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "http/server.h"
 #include "hub/cache.h"
 #include "hub/zip_for_test.h"

@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <regex>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "http/client.h"
 
 namespace sedum::hub {
@@ -92,7 +91,7 @@ bool belongs_to_a_model(const std::string& path) {
 }  // namespace
 
 std::vector<RepositoryFile> parse_listing(const std::string& text) {
-  const json listing = json::parse(text, nullptr, false);
+  const json listing = try_parse_json(text);
   if (!listing.is_array()) throw Error("the hub's list of files is not a JSON array", "try again later");
   std::vector<RepositoryFile> files;
   for (const json& item : listing) {

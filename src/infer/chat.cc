@@ -1,8 +1,7 @@
 #include "infer/chat.h"
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "infer/continue_text.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"

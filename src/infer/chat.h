@@ -2,8 +2,7 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "infer/engine.h"
 
 namespace sedum {

@@ -4,9 +4,9 @@
 #include <set>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "infer/chat.h"
 #include "infer/sampler.h"
 #include "infer/serving_plan.h"
@@ -120,7 +120,7 @@ TEST_F(Engine, ThePlanIsWhatIsHeld) {
 TEST_F(Engine, WindowsGiveTheirPagesBack) {
   testing::ScratchFolder folder;
   std::filesystem::copy(tiny_model(), folder / "mistral", std::filesystem::copy_options::recursive);
-  auto config = nlohmann::json::parse(read_file(folder / "mistral/config.json"));
+  auto config = parse_json(read_file(folder / "mistral/config.json"));
   config["model_type"] = "mistral", config["sliding_window"] = 40;
   write_file(folder / "mistral/config.json", config.dump());
   const RuntimeModel model(runtime_, folder / "mistral", {.compute = Compute::kF32});

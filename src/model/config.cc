@@ -5,9 +5,9 @@
 #include <map>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "model/config_keys.h"
 #include "model/families.h"
 
@@ -177,7 +177,7 @@ float longrope_attention_factor(const RopeScaling& s) {
 }
 
 ModelConfig parse_config_json(std::string_view text, const std::string& where) {
-  const json document = json::parse(text, nullptr, false);
+  const json document = try_parse_json(text);
   if (!document.is_object()) throw Error(where + ": not a JSON object", "check that the file is complete");
   const Keys keys(document, where);
   ModelConfig config;

@@ -1,7 +1,6 @@
 // A ModelConfig as config.json: what transformers reads back.
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "model/config_keys.h"
 #include "model/families.h"
 

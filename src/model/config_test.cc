@@ -1,8 +1,8 @@
 #include "model/config.h"
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "model/model_testing.h"
 
 namespace sedum {

@@ -1,9 +1,8 @@
 #include "model/runtime_encoder.h"
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace sedum {
 namespace {
@@ -24,7 +23,7 @@ void write_labels(const fs::path& adapter, const EncoderConfig& encoder) {
 Checkpoint with_labels_of(const Checkpoint& checkpoint, const fs::path& adapter) {
   const fs::path path = adapter / "labels.json";
   if (adapter.empty() || !fs::exists(path)) return checkpoint;
-  const ordered_json document = ordered_json::parse(read_file(path), nullptr, false);
+  const ordered_json document = try_parse_json<ordered_json>(read_file(path));
   const auto damaged = [&] {
     return Error(path.string() + ": not a list of labels", "check that the file is complete");
   };

@@ -2,10 +2,9 @@
 
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace sedum {
 namespace {
@@ -16,7 +15,7 @@ using nlohmann::json;
 constexpr int64_t kRowsAtOnce = 4096;  // of a step: what activations take stays within some tens of megabytes
 
 json read_json(const fs::path& path) {
-  const json document = json::parse(read_file(path), nullptr, false);
+  const json document = try_parse_json(read_file(path));
   if (document.is_discarded()) throw Error(path.string() + ": not JSON", "check that the file is complete");
   return document;
 }

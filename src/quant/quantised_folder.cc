@@ -4,9 +4,8 @@
 #include <cmath>
 #include <cstring>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "compute/dtype/nf4.h"
 #include "formats/safetensors.h"

@@ -4,10 +4,9 @@
 #include <cmath>
 #include <cstdlib>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace sedum::report {
 namespace {
@@ -17,7 +16,7 @@ using Json = nlohmann::ordered_json;
 const double kNan = std::nan("");
 
 void read_line(std::string_view line, const std::string& where, RunRecord& run) {
-  const Json entry = Json::parse(line, nullptr, false);
+  const Json entry = try_parse_json<Json>(line);
   if (!entry.is_object() || !entry.contains("step") || !entry["step"].is_number())
     throw Error(where + ": not an object with a step", "metrics.jsonl is written by `sedum train`; remove the line");
   const double step = entry["step"].get<double>();
@@ -92,7 +91,7 @@ RunRecord read_run(const fs::path& folder) {
   }
   if (run.series.empty()) throw Error(metrics.string() + ": no step yet", "wait for the run's first step");
   if (!fs::exists(folder / "run.json")) return run;
-  const Json lineage = Json::parse(read_file(folder / "run.json"), nullptr, false);
+  const Json lineage = try_parse_json<Json>(read_file(folder / "run.json"));
   if (!lineage.is_object())
     throw Error((folder / "run.json").string() + ": not a JSON object", "it is written by `sedum train`");
   for (const auto& [key, value] : lineage.items())

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "serve/server_testing.h"
 
 namespace sedum::serve {
@@ -73,7 +74,7 @@ TEST_F(ServeTest, KeysHaveBounds) {
   expect_error(with("few"), 429, "rate_limit_exceeded", nullptr, "8 tokens a minute");
   engine.held = true;
   std::thread first([&] { EXPECT_EQ(with("one").status, 200); });
-  while (json::parse(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
+  while (parse_json(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
   expect_error(with("one"), 429, "rate_limit_exceeded", nullptr, "1 requests in flight");
   engine.held = false;
   first.join();

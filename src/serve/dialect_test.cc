@@ -2,6 +2,7 @@
 
 #include "serve/dialect.h"
 
+#include "base/json.h"
 #include "serve/server_testing.h"
 
 namespace sedum::serve {
@@ -10,7 +11,7 @@ namespace {
 using ::testing::HasSubstr;
 
 json weather_tools() {
-  return json::parse(R"([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}])");
+  return parse_json(R"([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}])");
 }
 
 TEST_F(ServeTest, CallsOfToolsAreTakenOutOfTheText) {
@@ -22,7 +23,7 @@ TEST_F(ServeTest, CallsOfToolsAreTakenOutOfTheText) {
   EXPECT_EQ(choice["message"]["content"], "Let me see.");
   const json call = choice["message"]["tool_calls"][0];
   EXPECT_EQ(call["function"]["name"], "weather");
-  EXPECT_EQ(json::parse(call["function"]["arguments"].get<std::string>()), json({{"city", "Xi'an"}}));
+  EXPECT_EQ(parse_json(call["function"]["arguments"].get<std::string>()), json({{"city", "Xi'an"}}));
   std::string arguments, name;
   for (const json& event : events(chat({{"tools", weather_tools()}, {"stream", true}}).body)) {
     if (!event.is_object() || !event["choices"][0]["delta"].contains("tool_calls")) continue;
@@ -31,7 +32,7 @@ TEST_F(ServeTest, CallsOfToolsAreTakenOutOfTheText) {
     arguments += part["function"]["arguments"].get<std::string>();
   }
   EXPECT_EQ(name, "weather");
-  EXPECT_EQ(json::parse(arguments), json({{"city", "Xi'an"}}));
+  EXPECT_EQ(parse_json(arguments), json({{"city", "Xi'an"}}));
   EXPECT_EQ(chat().content()["choices"][0]["finish_reason"], "stop");  // nobody offered tools: it is text
 }
 
@@ -83,7 +84,7 @@ TEST_F(ServeTest, Responses) {
   int sequence = 0;
   for (size_t at = 0, end; (end = stream.body.find("\n\n", at)) != std::string::npos; at = end + 2) {
     const json data =
-        json::parse(stream.body.substr(stream.body.find("data: ", at) + 6, end - stream.body.find("data: ", at) - 6));
+        parse_json(stream.body.substr(stream.body.find("data: ", at) + 6, end - stream.body.find("data: ", at) - 6));
     EXPECT_EQ(data["sequence_number"], sequence++);
     types.push_back(data["type"]);
   }

@@ -4,9 +4,9 @@
 #include <random>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "serve/anthropic/request.h"
 #include "serve/server.h"
 

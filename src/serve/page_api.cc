@@ -2,9 +2,9 @@
 #include <ctime>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "serve/openai/fields.h"
 #include "serve/server.h"
 

@@ -1,5 +1,7 @@
 #include "serve/reader.h"
 
+#include "base/json.h"
+
 namespace sedum::serve {
 using json = nlohmann::ordered_json;
 
@@ -45,7 +47,7 @@ void Reader::read_call(Delta& delta, bool last) {
     const size_t colon = at == std::string::npos ? at : held_.find(':', at + kMark.size());
     if (colon == std::string::npos) return;
     const std::string before = held_.substr(0, held_.find_last_not_of(", \n\t", at - 1) + 1) + "}";
-    const json head = json::parse(before, nullptr, false);
+    const json head = try_parse_json<json>(before);
     if (!head.is_object() || !head.contains("name") || !head["name"].is_string()) return;
     delta.calls.push_back({0, random_id("call_"), head["name"].get<std::string>(), ""});
     in_call_ = true, calls_ = 1;

@@ -1,7 +1,6 @@
 #include "serve/served_model.h"
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "infer/chat.h"
 #include "text/chat_template.h"
 #include "text/tokenizer.h"

@@ -8,9 +8,9 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "serve/anthropic/request.h"
 #include "serve/openai/failure.h"
 #include "serve/web/assets.h"
@@ -159,7 +159,7 @@ void Server::route_assets() {
 
 // The API's description with what only this server knows: its models' names, and which tokens all of them have.
 std::string Server::describe(std::string_view openapi) const {
-  json api = json::parse(openapi);
+  json api = parse_json<json>(openapi);
   json& schemas = api["components"]["schemas"];
   int vocabulary = models_[0].vocabulary;
   for (const ServedModel& model : models_) {

@@ -3,6 +3,7 @@
 #include <regex>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "serve/server_testing.h"
 
 namespace sedum::serve {
@@ -106,7 +107,7 @@ TEST_F(ServeTest, AClientThatLeavesCancelsItsRequests) {
     EXPECT_TRUE(engine.idle());
     EXPECT_EQ(engine.cancelled() - before, 1);
   }
-  while (json::parse(send("GET", "/health").body)["requests"] != 0) std::this_thread::yield();
+  while (parse_json(send("GET", "/health").body)["requests"] != 0) std::this_thread::yield();
 }
 
 TEST_F(ServeTest, StoppingEndsWhatRuns) {
@@ -162,7 +163,7 @@ TEST_F(ServeTest, TooManyRequestsAreRefused) {
   start({.max_requests = 1});
   engine.held = true;
   std::thread first([&] { EXPECT_EQ(chat().status, 200); });
-  while (json::parse(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
+  while (parse_json(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
   const Reply reply = chat();
   expect_error(reply, 429, "rate_limit_exceeded", nullptr, "1 requests");
   EXPECT_THAT(reply.head, HasSubstr("Retry-After"));
@@ -241,7 +242,7 @@ TEST_F(ServeTest, ReadyOnlyWithAModelAndUntilTheEnd) {
   EXPECT_EQ(send("GET", "/ready").status, 200);
   engine.held = true;
   std::thread first([&] { EXPECT_EQ(chat().status, 200); });
-  while (json::parse(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
+  while (parse_json(send("GET", "/health").body)["requests"] != 1) std::this_thread::yield();
   std::thread drain([&] { server->drain(10); });
   while (send("GET", "/ready").status != 503) std::this_thread::yield();
   expect_error(chat(), 503, "overloaded", nullptr, "stopping");

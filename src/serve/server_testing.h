@@ -7,9 +7,9 @@
 #include <thread>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "http/socket_for_test.h"
 #include "serve/server.h"
 
@@ -163,7 +163,7 @@ class FakeEngine : public GenerationEngine {
 struct Reply {
   int status = 0;
   std::string head, body;
-  json content() const { return json::parse(body, nullptr, false); }
+  json content() const { return try_parse_json<json>(body); }
 };
 
 struct ServeTest : ::testing::Test {
@@ -234,7 +234,7 @@ struct ServeTest : ::testing::Test {
       const size_t end = body.find("\n\n", at);
       const std::string line = body.substr(at, end - at);
       EXPECT_THAT(line, ::testing::StartsWith("data: "));
-      all.push_back(line == "data: [DONE]" ? json("[DONE]") : json::parse(line.substr(6)));
+      all.push_back(line == "data: [DONE]" ? json("[DONE]") : parse_json<json>(line.substr(6)));
       at = end + 2;
     }
     return all;

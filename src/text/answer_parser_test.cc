@@ -6,9 +6,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/random.h"
 
 namespace sedum {
@@ -26,7 +26,7 @@ AnswerSyntax syntax(ToolSyntax tools) {
 std::vector<std::string> calls_of(const Answer& answer) {
   std::vector<std::string> calls;
   for (const ToolCall& c : answer.tool_calls)
-    calls.push_back(c.name + " " + nlohmann::ordered_json::parse(c.arguments).dump() +
+    calls.push_back(c.name + " " + parse_json<nlohmann::ordered_json>(c.arguments).dump() +
                     (c.id.empty() ? "" : " " + c.id));
   return calls;
 }

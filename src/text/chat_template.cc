@@ -1,8 +1,7 @@
 #include "text/chat_template.h"
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "text/jinja/interpreter.h"
 #include "text/jinja/parser.h"
 

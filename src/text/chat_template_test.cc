@@ -4,10 +4,10 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 
 namespace sedum {
 namespace {
@@ -47,7 +47,7 @@ class GoldenTemplates : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenTemplates, RenderAsTransformersDoes) {
   use_utc();
-  const Json golden = Json::parse(read_file(kGolden / "templates.json"));
+  const Json golden = parse_json<Json>(read_file(kGolden / "templates.json"));
   std::map<std::string, ChatTemplate> templates;
   int rendered = 0;
   for (const Json& c : golden["cases"]) {
@@ -88,7 +88,7 @@ INSTANTIATE_TEST_SUITE_P(ChatTemplate, GoldenTemplates, testing::Values("own/", 
 
 TEST(Jinja, SnippetsComeOutAsInPython) {
   use_utc();
-  const Json golden = Json::parse(read_file(kGolden / "jinja.json"));
+  const Json golden = parse_json<Json>(read_file(kGolden / "jinja.json"));
   TemplateOptions options;
   options.now = golden["now"].get<std::time_t>();
   options.variables = std::make_shared<Json>(golden["variables"]);
@@ -168,7 +168,7 @@ TEST(Jinja, CyclesAreFreed) {  // the address sanitizer sees what is not
 }
 
 Json conversation() {
-  return Json::parse(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "bé"},
+  return parse_json<Json>(R"([{"role": "user", "content": "a"}, {"role": "assistant", "content": "bé"},
                          {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}])");
 }
 
@@ -207,7 +207,7 @@ TEST(AssistantSpans, RefusedWhereTheTemplateRewritesThePast) {
 TEST(ChatTemplate, RefusesWhatIsNoConversation) {
   const ChatTemplate chat("{{ messages }}");
   EXPECT_THROW(chat.render(Json::object()), Error);
-  EXPECT_THROW(chat.render(Json::parse(R"(["hello"])")), Error);
+  EXPECT_THROW(chat.render(parse_json<Json>(R"(["hello"])")), Error);
   Json deep = Json::array();
   Json* inner = &deep;
   for (int i = 0; i < 300; i++) inner->push_back(Json::array()), inner = &inner->back();

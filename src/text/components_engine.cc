@@ -2,6 +2,7 @@
 
 #include <limits>
 
+#include "base/json.h"
 #include "text/bpe.h"
 #include "text/char_bpe.h"
 #include "text/json_fields.h"
@@ -20,7 +21,7 @@ using fields::Json;
 constexpr const char* kName = "tokenizer.json";
 
 Json parsed(const std::string& components) {
-  Json json = Json::parse(components, nullptr, false);
+  Json json = try_parse_json(components);
   if (!json.is_object()) throw Error("tokenizer: the components are no JSON object");
   return json;
 }

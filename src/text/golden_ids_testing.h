@@ -6,10 +6,10 @@
 #include <filesystem>
 #include <functional>
 
-#include <nlohmann/json.hpp>
 #include <openssl/evp.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "text/tokenizer.h"
 
 namespace sedum {
@@ -19,7 +19,7 @@ inline std::vector<std::string> golden_chunks(const std::filesystem::path& path)
   std::vector<std::string> chunks;
   const std::string content = read_file(path);
   if (path.extension() == ".json") {
-    for (const auto& row : nlohmann::json::parse(content))
+    for (const auto& row : parse_json(content))
       for (const char* key : {"instruction", "input", "output"}) chunks.push_back(row.at(key));
     return chunks;
   }
@@ -34,7 +34,7 @@ inline std::vector<std::string> golden_chunks(const std::filesystem::path& path)
 inline std::vector<std::string> golden_id_mismatches(const Tokenizer& tokenizer, const std::string& name,
                                                      const std::filesystem::path& source_folder,
                                                      const char* test_data) {
-  const auto golden = nlohmann::json::parse(read_file(source_folder / "tests/golden/text/tokens.json"));
+  const auto golden = parse_json(read_file(source_folder / "tests/golden/text/tokens.json"));
   const auto& expected = golden.at("tokenizers").at(name);
   std::vector<std::string> wrong;
   const auto shown = [](const auto& ids) { return nlohmann::json(ids).dump(); };

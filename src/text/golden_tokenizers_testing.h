@@ -3,8 +3,7 @@
 //
 //   EXPECT_THAT(golden_tokenizer_mismatches(tokenizer, "t5.model", /*parse_special=*/false, test_data), IsEmpty());
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "text/golden_ids_testing.h"
 #include "text/unicode.h"
 
@@ -12,7 +11,7 @@ namespace sedum {
 
 inline const nlohmann::json& golden_tokenizers() {
   static const auto json =
-      nlohmann::json::parse(read_file(std::filesystem::path(SEDUM_SOURCE_DIR) / "tests/golden/text/tokenizers.json"));
+      parse_json(read_file(std::filesystem::path(SEDUM_SOURCE_DIR) / "tests/golden/text/tokenizers.json"));
   return json;
 }
 

@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "text/sentencepiece.h"
 #include "text/unicode.h"
 #include "text/word_model.h"

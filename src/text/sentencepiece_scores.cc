@@ -1,5 +1,6 @@
 // tokenizer.json in SentencePiece's own terms: options for its parts, scores for its merges.
 
+#include "base/json.h"
 #include "text/json_fields.h"
 #include "text/sentencepiece.h"
 #include "text/word_model.h"
@@ -91,7 +92,7 @@ void score_pieces(TokenizerSpec& spec) {
 }  // namespace
 
 TokenizerSpec sentencepiece_of_components(TokenizerSpec spec, const std::string& name) {
-  const Json parts = Json::parse(spec.components, nullptr, false);
+  const Json parts = try_parse_json(spec.components);
   spec.sentencepiece = PartsReader(name).read(parts);
   spec.model = "sentencepiece-bpe";
   spec.kinds.resize(spec.tokens.size(), TokenKind::kNormal);

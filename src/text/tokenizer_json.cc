@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "text/json_fields.h"
 #include "text/pre_tokenizer.h"
 #include "text/regex.h"
@@ -46,7 +47,7 @@ class Reader {
   static std::string type_of(const Json& object) { return fields::text(object, "type"); }
   static Json parse(std::string_view text, const std::string& name) {
     try {
-      Json json = Json::parse(text);
+      Json json = parse_json(text);
       if (!json.is_object()) throw Error(name + ": is no JSON object");
       return json;
     } catch (const nlohmann::json::exception& e) {

@@ -1,5 +1,5 @@
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "text/pre_tokenizer.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"
@@ -67,7 +67,7 @@ void write_byte_level(const TokenizerSpec& spec, OrderedJson& json) {
 
 // The parts as they were read, with the vocabulary put back.
 void write_components(const TokenizerSpec& spec, OrderedJson& json) {
-  OrderedJson parts = OrderedJson::parse(spec.components), model = parts.at("model");
+  OrderedJson parts = parse_json<OrderedJson>(spec.components), model = parts.at("model");
   for (const char* key : {"truncation", "padding", "normalizer", "pre_tokenizer", "post_processor", "decoder"})
     json[key] = parts.value(key, OrderedJson());
   if (model.at("type") == "Unigram") {

@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "text/tokenizer_json.h"
 
 namespace sedum {
@@ -37,7 +36,7 @@ TokenizerSpec parse_vocab_and_merges(std::string_view vocab_json, std::string_vi
     if (!(std::exchange(first, false) && line.starts_with("#version")) && !line.empty()) list.push_back(line);
   Json json, tokens = Json::array();
   try {
-    json["model"] = {{"type", "BPE"}, {"vocab", Json::parse(vocab_json)}, {"merges", std::move(list)}};
+    json["model"] = {{"type", "BPE"}, {"vocab", parse_json(vocab_json)}, {"merges", std::move(list)}};
   } catch (const nlohmann::json::exception& e) {
     throw Error(name + ": " + e.what(), "the file is damaged; fetch it again");
   }

@@ -4,11 +4,11 @@
 #include <map>
 #include <set>
 
-#include <nlohmann/json.hpp>
 #include <yaml-cpp/yaml.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "train/config_key.h"
 
 namespace sedum {

@@ -9,10 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
 #include <yaml-cpp/yaml.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "train/config.h"
 
 namespace sedum {

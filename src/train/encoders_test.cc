@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "compute/ops/loss.h"
 #include "data/masking.h"
 #include "model/classifier.h"
@@ -364,7 +364,7 @@ TEST_F(Encoders, AdaptersEmbed) {
          {{"instruction", "a leaf"}, {"output", "winter"}}});
   const TrainResult result = run(40, 1e-2f);
   EXPECT_LT(result.eval_loss_after, result.eval_loss_before);
-  EXPECT_EQ(json::parse(read_file(folder_ / "run/adapter/adapter_config.json"))["task_type"], "FEATURE_EXTRACTION");
+  EXPECT_EQ(parse_json(read_file(folder_ / "run/adapter/adapter_config.json"))["task_type"], "FEATURE_EXTRACTION");
   Runtime runtime(1);
   const SentenceEncoder plain(runtime, testing::tiny_model("bert_plain")), adapted(runtime, folder_ / "run");
   EXPECT_NE(plain.encode({"a leaf"}), adapted.encode({"a leaf"}));

@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "data/shards.h"
 #include "model/model_testing.h"
 #include "train/planner.h"

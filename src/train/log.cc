@@ -4,10 +4,9 @@
 #include <cmath>
 #include <sstream>
 
-#include <nlohmann/json.hpp>
-
 #include "base/arena.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "compute/kernels/isa.h"
 #include "formats/tensorboard.h"
 
@@ -22,7 +21,7 @@ std::string kept_lines(const std::string& text, int64_t step, double& eval_loss_
   std::istringstream lines(text);
   std::string kept;
   for (std::string line; std::getline(lines, line);) {
-    const auto entry = nlohmann::json::parse(line, nullptr, false);
+    const auto entry = try_parse_json(line);
     if (!entry.is_object() || !entry.contains("step") || entry["step"].get<int64_t>() > step) continue;
     if (entry.contains("eval_loss")) evaluated = std::max(evaluated, entry["step"].get<int64_t>());
     if (entry["step"] == 0 && entry.contains("eval_loss")) eval_loss_before = entry["eval_loss"].get<double>();
@@ -65,7 +64,7 @@ void RunLog::start(const TrainConfig& config, const TrainableModel& trained, con
   events_.emit("start", described);
   Json lineage{{"version", 1},
                {"base_model", described["base_model"]},
-               {"config", Json::parse(config.canonical())},
+               {"config", parse_json<Json>(config.canonical())},
                {"instruction_set", name(isa())}};
   if (trained.checkpoint.has_tokenizer()) lineage["tokenizer_hash"] = trained.checkpoint.tokenizer()->hash();
   lineage["data"] = described;
@@ -119,7 +118,7 @@ void RunLog::sampled(int64_t step, const std::string& prompt, const std::string&
 void RunLog::saved(int64_t step) { events_.emit("save", {{"step", step}}); }
 
 void RunLog::finish(const TrainResult& result) {
-  Json lineage = Json::parse(lineage_);
+  Json lineage = parse_json<Json>(lineage_);
   Json summary{{"steps", result.steps}, {"final_loss", result.final_loss}, {"peak_bytes", result.peak_bytes}};
   if (std::isfinite(result.eval_loss_before)) summary["eval_loss_before"] = result.eval_loss_before;
   if (std::isfinite(result.eval_loss_after)) summary["eval_loss_after"] = result.eval_loss_after;

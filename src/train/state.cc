@@ -3,10 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "formats/safetensors.h"
 
 namespace sedum {
@@ -80,7 +79,7 @@ std::optional<RunState> load_latest(const fs::path& run, Optimizer& optimizer, c
   if (all.empty()) return std::nullopt;
   const fs::path folder = all.back().second;
   const fs::path json = folder / "state.json";
-  const auto document = nlohmann::json::parse(read_file(json), nullptr, false);
+  const auto document = try_parse_json(read_file(json));
   const auto damaged = [&](const std::string& what) {
     return Error(json.string() + ": " + what, "delete the folder to go on from the checkpoint before it");
   };

@@ -1,9 +1,9 @@
 #include "train/state.h"
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "model/model_testing.h"
 
 namespace sedum {

@@ -7,10 +7,10 @@
 #include <cmath>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "compute/kernels/product_terms.h"
 #include "data/prefetch.h"
 #include "train/diagnosis.h"

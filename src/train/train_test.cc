@@ -6,9 +6,9 @@
 #include <set>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "compute/kernels/product_terms.h"
 #include "model/model_testing.h"
@@ -42,7 +42,7 @@ class Run : public ::testing::Test {
   std::vector<json> metrics() const {
     std::vector<json> lines;
     std::istringstream in(read_file(folder_ / "run" / "metrics.jsonl"));
-    for (std::string line; std::getline(in, line);) lines.push_back(json::parse(line));
+    for (std::string line; std::getline(in, line);) lines.push_back(parse_json(line));
     return lines;
   }
   ScratchFolder folder_;
@@ -173,7 +173,7 @@ TEST_F(Run, LossFallsAndTheLogTellsIt) {
     for (const char* key : {"loss", "grad_norm", "learning_rate", "tokens", "tokens_seen", "tokens_per_second"})
       EXPECT_TRUE(lines[i].contains(key)) << key;
   }
-  const json run = json::parse(read_file(folder_ / "run" / "run.json"));
+  const json run = parse_json(read_file(folder_ / "run" / "run.json"));
   EXPECT_EQ(run["result"]["steps"], 30);
   EXPECT_FALSE(run["tokenizer_hash"].get<std::string>().empty());
   EXPECT_TRUE(std::filesystem::exists(folder_ / "run" / "model" / "config.json"));

@@ -4,8 +4,8 @@
 #include <future>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "infer/local_engine.h"
 #include "infer/sampler.h"
 #include "parity_testing.h"

@@ -1,8 +1,8 @@
 // Encoders against transformers: logits, and gradients of a loss over some of the rows.
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "compute/ops/loss.h"
 #include "formats/numpy.h"
 #include "formats/safetensors.h"

@@ -5,10 +5,10 @@
 #include <set>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "compute/ops/elementwise.h"
 #include "compute/ops/experts.h"
 #include "compute/ops/loss.h"

@@ -1,3 +1,4 @@
+#include "base/json.h"
 #include "parity_testing.h"
 
 #include <cmath>
@@ -5,7 +6,6 @@
 #include <limits>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -23,7 +23,7 @@ std::optional<fs::path> folder_of(const char* variable) {
 }  // namespace
 
 fs::path golden(const std::string& name) { return fs::path(SEDUM_SOURCE_DIR) / "tests/golden" / name; }
-nlohmann::json golden_json(const std::string& name) { return nlohmann::json::parse(read_file(golden(name))); }
+nlohmann::json golden_json(const std::string& name) { return parse_json(read_file(golden(name))); }
 std::vector<std::vector<int32_t>> golden_ids() { return golden_json("models/ids.json"); }
 
 std::vector<float> values(const Variable& v) {

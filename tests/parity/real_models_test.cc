@@ -4,9 +4,9 @@
 #include <future>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "compute/ops/embedding.h"
 #include "eval/perplexity.h"
 #include "infer/local_engine.h"

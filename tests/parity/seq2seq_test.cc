@@ -1,9 +1,9 @@
 // T5 against transformers: logits, gradients, greedy tokens and beams.
 
+#include "base/json.h"
 #include "infer/seq2seq.h"
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "compute/ops/loss.h"
 #include "formats/numpy.h"

@@ -2,10 +2,10 @@
 // tokenizers make of them (tools/golden/text_tokens.py).
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <openssl/evp.h>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "model/checkpoint/checkpoint.h"
 #include "parity_testing.h"
 
@@ -19,7 +19,7 @@ std::vector<std::string> lines_of(const fs::path& path) {
   std::vector<std::string> lines;
   const std::string text = read_file(path);
   if (path.extension() == ".json") {
-    for (const json& row : json::parse(text))
+    for (const json& row : parse_json(text))
       for (const char* key : {"instruction", "input", "output"}) lines.push_back(row[key]);
     return lines;
   }

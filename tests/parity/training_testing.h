@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "parity_testing.h"
 #include "train/train.h"
 

@@ -1,10 +1,10 @@
 #include "compute/kernels/dynamic8.h"
 
 #include <cmath>
-
-#include <nlohmann/json.hpp>
+#include <filesystem>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "compute/kernels/rows_testing.h"
 
 namespace sedum {
@@ -12,7 +12,7 @@ namespace {
 
 const nlohmann::json& golden() {
   static const auto file =
-      nlohmann::json::parse(read_file(std::string(SEDUM_SOURCE_DIR) + "/tests/golden/dtype/dynamic8.json"));
+      parse_json(read_file(std::filesystem::path(SEDUM_SOURCE_DIR) / "tests/golden/dtype/dynamic8.json"));
   return file;
 }
 

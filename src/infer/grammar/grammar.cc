@@ -2,9 +2,8 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "infer/grammar/json_schema.h"
 #include "infer/grammar/regex.h"
 
@@ -26,7 +25,7 @@ Piece compile_piece(Network& net, const GrammarSpec& spec) {
     case GrammarSpec::Kind::kJson:
       return compile_json_schema(net, nlohmann::ordered_json::object());
     case GrammarSpec::Kind::kJsonSchema: {
-      const auto schema = nlohmann::ordered_json::parse(spec.text, nullptr, false);
+      const auto schema = try_parse_json<nlohmann::ordered_json>(spec.text);
       if (schema.is_discarded()) throw Error("the schema is no JSON", "give a JSON schema");
       return compile_json_schema(net, schema);
     }

@@ -5,8 +5,8 @@
 #include <regex>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "base/random.h"
 #include "infer/grammar/json_schema.h"
 #include "infer/grammar/regex.h"
@@ -239,14 +239,14 @@ const char* const kSuite[] = {
 
 TEST_F(Schemas, NothingThatBreaksTheSchemaIsEverWritten) {
   for (const char* const text : kSuite) {
-    const Json schema = Json::parse(text);
+    const Json schema = parse_json<Json>(text);
     const auto grammar = Grammar::compile({.kind = GrammarSpec::Kind::kJsonSchema, .text = text}, table_);
     int finished = 0;
     for (uint64_t seed = 0; seed < 25; ++seed) {
       const auto answer = walk(*grammar, seed);
       if (!answer) continue;
       ++finished;
-      const Json value = Json::parse(*answer, nullptr, false);
+      const Json value = try_parse_json<Json>(*answer);
       ASSERT_FALSE(value.is_discarded()) << text << " gave " << *answer;
       ASSERT_TRUE(valid(schema, value, schema)) << text << " gave " << *answer;
     }

@@ -6,9 +6,8 @@
 #include <optional>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "infer/grammar/json_formats.h"
 #include "infer/grammar/json_merge.h"
 #include "infer/grammar/regex.h"

@@ -5,10 +5,9 @@
 #include <functional>
 #include <set>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "formats/safetensors.h"
 
 namespace sedum {
@@ -109,7 +108,7 @@ LoraConfig read_adapter_config(const fs::path& folder, std::vector<std::string>*
   const fs::path path = folder / "adapter_config.json";
   if (!fs::exists(path))
     throw Error(folder.string() + " holds no adapter_config.json", "give the folder of a PEFT adapter");
-  const json document = json::parse(read_file(path), nullptr, false);
+  const json document = try_parse_json(read_file(path));
   const std::string where = path.string();
   if (!document.is_object()) throw Error(where + ": not a JSON object", "check that the file is complete");
   if (field<std::string>(document, "peft_type", where) != "LORA")

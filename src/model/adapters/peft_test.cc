@@ -1,9 +1,9 @@
 #include "model/adapters/peft.h"
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "model/checkpoint/merge.h"
 #include "model/model_testing.h"
 

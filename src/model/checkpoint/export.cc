@@ -2,10 +2,9 @@
 
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "compute/dtype/k_quants.h"
 #include "formats/gguf.h"
@@ -62,7 +61,8 @@ void write_config(const fs::path& folder, const Checkpoint& like, const char* to
   check_named_scaling(like);
   nlohmann::ordered_json config = config_to_json(like.config());
   config["torch_dtype"] = torch_dtype;
-  if (!quantization_config.empty()) config["quantization_config"] = nlohmann::ordered_json::parse(quantization_config);
+  if (!quantization_config.empty())
+    config["quantization_config"] = parse_json<nlohmann::ordered_json>(quantization_config);
   write_file(folder / "config.json", config.dump(2) + "\n");
 }
 

@@ -2,10 +2,9 @@
 
 #include <memory>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/quantised.h"
 #include "text/sentencepiece.h"
@@ -49,7 +48,7 @@ TokenizerSpec read_tokenizer_model(const std::filesystem::path& path) {
   TokenizerSpec spec = read_sentencepiece(path);
   const std::filesystem::path beside = path.parent_path() / "tokenizer_config.json";
   if (!std::filesystem::exists(beside)) return spec;
-  const nlohmann::json config = nlohmann::json::parse(read_file(beside), nullptr, false);
+  const nlohmann::json config = try_parse_json(read_file(beside));
   if (!config.is_object()) throw Error(beside.string() + " is no JSON object", "fetch the file again");
   if (const auto added = config.find("added_tokens_decoder"); added != config.end() && added->is_object())
     for (const auto& [id, token] : added->items())
@@ -88,7 +87,7 @@ Checkpoint open_folder(const std::filesystem::path& path) {
   c.name_ = std::filesystem::weakly_canonical(path).filename().string();
   const std::string json = read_file(config);
   c.config_ = parse_config_json(json, config.string());
-  const QuantisedFormat format = read_quantisation(nlohmann::json::parse(json, nullptr, false), config.string());
+  const QuantisedFormat format = read_quantisation(try_parse_json(json), config.string());
   c.source_ = assembled(open_tensors(path), format);
   if (is_encoder(c.config_.model_type)) look_at_encoder(*c.source_, c.config_);
   // Some files leave the head out although config.json does not say that it is tied.

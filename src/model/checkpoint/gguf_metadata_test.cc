@@ -3,9 +3,9 @@
 #include <cmath>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "model/checkpoint/export.h"
 #include "model/model_testing.h"
 #include "model/nn/rotary.h"
@@ -22,7 +22,7 @@ using testing::tiny_model;
 // A tiny model with other keys in its config.json.
 Checkpoint changed(const std::filesystem::path& folder, const std::filesystem::path& source, const json& keys) {
   std::filesystem::copy(source, folder);
-  json config = json::parse(read_file(folder / "config.json"));
+  json config = parse_json(read_file(folder / "config.json"));
   config.update(keys);
   write_file(folder / "config.json", config.dump());
   return Checkpoint::open(folder);
@@ -120,7 +120,7 @@ TEST(GgufMetadata, NamesDoNotClaimPhi3sTokens) {
 TEST(GgufMetadata, TokensAreAsManyAsRows) {
   const ScratchFolder scratch;
   std::filesystem::copy(tiny_model("llama"), scratch / "small");
-  json tokenizer = json::parse(read_file(scratch / "small/tokenizer.json"));
+  json tokenizer = parse_json(read_file(scratch / "small/tokenizer.json"));
   auto& model = tokenizer["model"];
   const std::string last = model["merges"].back()[0].get<std::string>() + model["merges"].back()[1].get<std::string>();
   ASSERT_EQ(model["vocab"][last], 319);

@@ -2,6 +2,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "model/checkpoint/gguf_tokenizer.h"
 #include "text/json_fields.h"
 #include "text/sentencepiece.h"
@@ -18,7 +19,7 @@ bool is_sentencepiece(const TokenizerSpec& spec) { return spec.model.starts_with
 
 // tokenizer.json of SentencePiece's kind: BPE over characters that falls back to bytes.
 bool falls_back_to_bytes(const TokenizerSpec& spec) {
-  const fields::Json parts = fields::Json::parse(spec.components, nullptr, false), &model = fields::at(parts, "model");
+  const fields::Json parts = try_parse_json(spec.components), &model = fields::at(parts, "model");
   return fields::text(model, "type") == "BPE" && fields::flag(model, "byte_fallback");
 }
 

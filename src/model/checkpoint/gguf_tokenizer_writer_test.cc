@@ -3,8 +3,8 @@
 #include <numeric>
 
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "model/checkpoint/gguf_metadata.h"
 #include "model/checkpoint/gguf_tokenizer.h"
 #include "model/model_testing.h"
@@ -42,7 +42,7 @@ std::string refusal(const TokenizerSpec& spec) {
 
 // SentencePiece's kind of tokenizer.json, its merges by Hugging Face's trainer; without the tokens that claim whitespace.
 json own_llama() {
-  json file = json::parse(read_file(golden("text/tokenizers/llama.json")));
+  json file = parse_json(read_file(golden("text/tokenizers/llama.json")));
   json& added = file["added_tokens"];
   added.erase(added.begin() + 3, added.end());
   return file;
@@ -55,7 +55,7 @@ TokenizerSpec scored() {
   spec.add_bos = true, spec.bos = 1, spec.eos = 2;
   return spec;
 }
-json converted() { return json::parse(write_tokenizer_json(Tokenizer(scored()).spec())); }
+json converted() { return parse_json(write_tokenizer_json(Tokenizer(scored()).spec())); }
 
 void expect_same_ids(const Tokenizer& a, const Tokenizer& b, bool parse_special = true) {
   for (const std::string text : golden_tokenizers().at("strings"))

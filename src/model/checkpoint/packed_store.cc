@@ -8,7 +8,6 @@
 #include <fstream>
 
 #include <fcntl.h>
-#include <nlohmann/json.hpp>
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -16,6 +15,7 @@
 
 #include "base/digest.h"
 #include "base/error.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "compute/kernels/isa.h"
 #include "compute/ops/check.h"
@@ -163,7 +163,7 @@ std::unique_ptr<PackedStore::File> PackedStore::read(const fs::path& path, const
   if (length > text.size() - kPrefix) return nullptr;
   const std::string_view header = text.substr(kPrefix, length);
   if (sha256(header) != text.substr(16, 64)) return nullptr;
-  const Json json = Json::parse(header, nullptr, false);
+  const Json json = try_parse_json(header);
   try {
     if (json.at("layout") != kPanelLayout || json.at("size").get<uint64_t>() != text.size()) return nullptr;
     if (!key.empty() && json.at("key") != key) return nullptr;

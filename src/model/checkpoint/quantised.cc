@@ -10,11 +10,10 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "compute/dtype/blocks.h"
 #include "compute/dtype/nf4.h"
 
@@ -57,7 +56,7 @@ Nf4State parse_state(const TensorSource& source, const std::string& name) {
     throw Error(source.where() + ": " + printable(t.name) + ": " + what, kMend);
   };
   if (t.dtype != DType::kU8 || t.bytes > 65536) fail("no quantisation state");
-  const auto json = nlohmann::json::parse(std::string_view(static_cast<const char*>(t.data), t.bytes), nullptr, false);
+  const auto json = try_parse_json(std::string_view(static_cast<const char*>(t.data), t.bytes));
   Nf4State s;
   try {
     if (json.at("quant_type") != "nf4") fail("not NF4");
@@ -301,7 +300,7 @@ QuantisedFormat read_quantisation(const nlohmann::json& config, const std::strin
 QuantisedFormat read_quantisation(const std::filesystem::path& folder) {
   const std::filesystem::path config = folder / "config.json";
   if (!std::filesystem::exists(config)) return {};
-  return read_quantisation(nlohmann::json::parse(read_file(config), nullptr, false), config.string());
+  return read_quantisation(try_parse_json(read_file(config)), config.string());
 }
 
 bool has_quantised(const TensorSource& source, const std::string& name) {

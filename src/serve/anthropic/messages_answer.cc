@@ -1,4 +1,5 @@
 // Anthropic's message: blocks of thinking, text and tool use, and a stream that tells of each as it grows.
+#include "base/json.h"
 #include "serve/anthropic/request.h"
 #include "serve/dialect.h"
 
@@ -62,7 +63,7 @@ class MessagesDialect : public Dialect {
     if (!c.reasoning.empty()) content.push_back({{"type", "thinking"}, {"thinking", c.reasoning}, {"signature", ""}});
     if (!c.content.empty() || c.calls.empty()) content.push_back({{"type", "text"}, {"text", c.content}});
     for (const Call& call : c.calls) {
-      json input = json::parse(call.arguments, nullptr, false);
+      json input = try_parse_json<json>(call.arguments);
       if (!input.is_object()) input = json::object();  // cut off by max_tokens
       content.push_back({{"type", "tool_use"}, {"id", call.id}, {"name", call.name}, {"input", std::move(input)}});
     }

@@ -1,6 +1,6 @@
 #include "serve/openai/failure.h"
 
-#include <nlohmann/json.hpp>
+#include "base/json.h"
 
 namespace sedum::openai {
 using nlohmann::json;

@@ -14,8 +14,7 @@
 #include <variant>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "infer/engine.h"
 
 namespace sedum::openai {

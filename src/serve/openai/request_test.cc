@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <nlohmann/json.hpp>
 
+#include "base/json.h"
 #include "serve/openai/failure.h"
 
 namespace sedum::openai {
@@ -16,9 +16,9 @@ using ::testing::HasSubstr;
 // A valid request, changed.
 std::string chat_with(const std::string& changes) {
   json body = {{"model", "m"}, {"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
-  body.merge_patch(json::parse(changes));
+  body.merge_patch(parse_json<json>(changes));
   if (changes.find("null") != std::string::npos)
-    body.update(json::parse(changes));  // a patch would take nulls for removals
+    body.update(parse_json<json>(changes));  // a patch would take nulls for removals
   return body.dump();
 }
 

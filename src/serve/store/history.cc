@@ -4,6 +4,8 @@
 #include <ctime>
 #include <map>
 
+#include "base/json.h"
+
 namespace sedum::serve {
 using json = nlohmann::ordered_json;
 
@@ -77,7 +79,7 @@ std::optional<json> History::load(const std::string& owner, const std::string& i
                     found = json{{"id", id},
                                  {"title", row.text(0)},
                                  {"updated", row.integer(1)},
-                                 {"turns", json::parse(row.text(2), nullptr, false)}};
+                                 {"turns", try_parse_json<json>(row.text(2))}};
                   });
   return found;
 }
@@ -142,7 +144,7 @@ int64_t History::export_rows(Export kind, const std::string& owner, const std::f
   database_.query("SELECT created, model, messages, answer, liked, correction FROM ratings" + of, {owner, owner},
                   [&](const Row& row) {
                     const Rating r{.model = row.text(1),
-                                   .messages = json::parse(row.text(2), nullptr, false),
+                                   .messages = try_parse_json<json>(row.text(2)),
                                    .answer = row.text(3),
                                    .liked = row.integer(4) != 0,
                                    .correction = row.text(5)};
@@ -150,7 +152,7 @@ int64_t History::export_rows(Export kind, const std::string& owner, const std::f
                   });
   database_.query("SELECT created, messages, model_a, model_b, answer_a, answer_b, winner FROM votes" + of,
                   {owner, owner}, [&](const Row& row) {
-                    const Vote v{.messages = json::parse(row.text(1), nullptr, false),
+                    const Vote v{.messages = try_parse_json<json>(row.text(1)),
                                  .model_a = row.text(2),
                                  .model_b = row.text(3),
                                  .answer_a = row.text(4),

@@ -12,8 +12,7 @@
 #include <optional>
 #include <string>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "serve/store/database.h"
 
 namespace sedum::serve {

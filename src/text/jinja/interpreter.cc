@@ -2,8 +2,7 @@
 
 #include <algorithm>
 
-#include <nlohmann/json.hpp>
-
+#include "base/json.h"
 #include "text/jinja/lexer.h"
 #include "text/jinja/loop.h"
 #include "text/unicode.h"

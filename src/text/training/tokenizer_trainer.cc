@@ -3,9 +3,8 @@
 #include <algorithm>
 #include <memory>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/json.h"
 #include "text/bpe.h"
 #include "text/normalizer.h"
 #include "text/pre_tokenizer.h"
@@ -84,7 +83,7 @@ const char* const kUnigramParts = R"({
 })";
 
 LineCutter unigram_cutter() {
-  const Json parts = Json::parse(kUnigramParts);
+  const Json parts = parse_json(kUnigramParts);
   const auto normalizer = std::make_shared<const Normalizer>(parts["normalizer"], "unigram");
   const auto steps = std::make_shared<const PreTokenizerSteps>(parts["pre_tokenizer"], "unigram");
   return [=](std::string_view line, WordTable& words) {
@@ -178,7 +177,7 @@ TokenizerTrainingResult train_unigram_tokenizer(Files files, const TokenizerTrai
     return found == special.end() ? -1 : int32_t(found - special.begin());
   };
   spec.unk = std::max(id("<unk>"), 0), spec.bos = id("<s>"), spec.eos = id("</s>");
-  Json parts = Json::parse(kUnigramParts);
+  Json parts = parse_json(kUnigramParts);
   parts["model"] = {{"type", "Unigram"}, {"unk_id", spec.unk}, {"byte_fallback", false}};
   spec.model = "components", spec.components = parts.dump();
   return result;

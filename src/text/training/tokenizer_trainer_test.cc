@@ -4,11 +4,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "text/tokenizer_json.h"
 
 namespace sedum {
@@ -17,8 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 const nlohmann::json& golden() {
-  static const auto json =
-      nlohmann::json::parse(read_file(fs::path(SEDUM_SOURCE_DIR) / "tests/golden/text/training.json"));
+  static const auto json = parse_json(read_file(fs::path(SEDUM_SOURCE_DIR) / "tests/golden/text/training.json"));
   return json;
 }
 

@@ -1,9 +1,9 @@
 #include "train/optim/schedule.h"
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 
 #include "base/file.h"
+#include "base/json.h"
 #include "model/model_testing.h"
 #include "train/config.h"
 
@@ -21,7 +21,7 @@ TrainConfig config_of(const json& entry) {
 
 // transformers.get_scheduler, by tools/golden/train_schedules.py, told in the words of a recipe.
 TEST(Schedule, RatesOfTransformers) {
-  for (const json& entry : json::parse(read_file(testing::golden("train/schedules.json")))) {
+  for (const json& entry : parse_json(read_file(testing::golden("train/schedules.json")))) {
     const Schedule schedule = schedule_of(config_of(entry), entry["total"]);
     for (size_t step = 0; step < entry["rates"].size(); ++step) {
       // Both compute in double; the peak and the result are f32 here. A cosine that ends at 0 ends at rounding's 0.

@@ -2,12 +2,12 @@
 //
 // 导图不是手画的：叶子是本周各课在 result.json 里留下的断言。一课没有通过，或者没有结果，导图就画不出来：
 // 知道一件事，意思是说得出它，也验得了它。
-#include <fstream>
+#include <filesystem>
 #include <sstream>
 
-#include <nlohmann/json.hpp>
-
 #include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
 #include "course/frame/lesson.h"
 #include "report/diagram.h"
 
@@ -71,8 +71,8 @@ int main(int argc, char** argv) {
     for (const Topic& topic : branch.topics) {
       ++topics;
       // 完整运行留下的结果；--quick 也读它，因为笔记引用的就是它。
-      std::ifstream file(lesson.kept_results() / topic.place / "result.json");
-      const auto result = nlohmann::json::parse(file, nullptr, false);
+      const std::filesystem::path file = lesson.kept_results() / topic.place / "result.json";
+      const auto result = std::filesystem::exists(file) ? try_parse_json(read_file(file)) : nlohmann::json();
       const bool good = result.is_object() && result.value("passed", false);
       passed += good;
       if (!good) lesson.say("  {} 没有通过的结果：先运行它", topic.place);

@@ -4,9 +4,8 @@
 // 第二张是这一周各课的结果：数字从 result.json 里读出来，一个也不手写；哪一课没有通过，这一课也不算通过。
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "base/file.h"
+#include "base/json.h"
 #include "course/frame/lesson.h"
 
 using namespace sedum;
@@ -53,7 +52,7 @@ int main(int argc, char** argv) {
       ++missing;
       continue;
     }
-    const auto result = nlohmann::json::parse(read_file(path));
+    const auto result = parse_json(read_file(path));
     failed += !result.at("passed").get<bool>(), not_full += result.at("quick").get<bool>();
     const double number = result.at("values").at(row.key).get<double>();
     const std::string shown = fmt::format("{:.4g}", lesson.broken("stale") ? number * 1.1 : number);

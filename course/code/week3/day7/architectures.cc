@@ -5,9 +5,8 @@
 #include <cmath>
 #include <filesystem>
 
-#include <nlohmann/json.hpp>
-
 #include "base/file.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "compute/ops/attention.h"
 #include "course/frame/lesson.h"
@@ -101,7 +100,7 @@ int main(int argc, char** argv) {
   double closed = 0;
   for (const Term& term : terms) {
     const fs::path result = Lesson::kept_results() / term.lesson / "result.json";
-    const bool passed = fs::exists(result) && nlohmann::json::parse(read_file(result)).value("passed", false);
+    const bool passed = fs::exists(result) && parse_json(read_file(result)).value("passed", false);
     closed += passed;
     dictionary.row({term.word, term.meaning, term.lesson, passed ? "✓" : "✗"});
   }

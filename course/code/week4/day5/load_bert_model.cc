@@ -9,10 +9,9 @@
 #include <cmath>
 #include <cstdlib>
 
-#include <nlohmann/json.hpp>
-
 #include "base/digest.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "course/frame/lesson.h"
 #include "model/architectures/bert.h"

@@ -9,9 +9,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include <nlohmann/json.hpp>
-
 #include "base/file.h"
+#include "base/json.h"
 #include "course/frame/lesson.h"
 #include "model/architectures/bert.h"
 #include "model/checkpoint/factory.h"
@@ -35,7 +34,7 @@ int main(int argc, char** argv) {
   lesson.predict("忘了 attention_mask，句子向量与正确的相差多少（余弦距离）？", "cosine_without_mask");
 
   const std::filesystem::path golden = std::filesystem::path(SEDUM_SOURCE_DIR) / "tests/golden";
-  const auto expected = nlohmann::json::parse(read_file(golden / "course/wordpiece.json"));
+  const auto expected = parse_json(read_file(golden / "course/wordpiece.json"));
   const auto texts = expected["texts"].get<std::vector<std::string>>();
   const Checkpoint checkpoint = Checkpoint::open(golden / "models/bert_plain");
   const Tokenizer& tokenizer = *checkpoint.tokenizer();

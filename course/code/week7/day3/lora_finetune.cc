@@ -7,11 +7,11 @@
 #include <algorithm>
 #include <cmath>
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "course/frame/lesson.h"
 #include "formats/numpy.h"
 #include "model/checkpoint/merge.h"
@@ -66,7 +66,7 @@ int main(int argc, char** argv) {
   lesson.section("一、读 PEFT 写的文件夹");
   // 测试的文件夹里有 PEFT 训练之后的适配器，和 PEFT 自己算的 logits。
   fs::create_directories(folder / "theirs");
-  auto document = nlohmann::ordered_json::parse(read_file(golden / "lora_end/adapter_config.json"));
+  auto document = parse_json<nlohmann::ordered_json>(read_file(golden / "lora_end/adapter_config.json"));
   if (lesson.broken("factor")) document["use_rslora"] = true;
   write_file(folder / "theirs/adapter_config.json", document.dump(2));
   fs::copy_file(golden / "lora_end/adapter_model.safetensors", folder / "theirs/adapter_model.safetensors");
@@ -77,7 +77,7 @@ int main(int argc, char** argv) {
   lesson.at_least("不装适配器就差得远：这个对照看得出错误", without / rounding, 100);
 
   lesson.section("二、从同一个开头训练：与 PEFT 的曲线逐步对照");
-  const auto curve = nlohmann::json::parse(read_file(golden / "lora.json"));
+  const auto curve = parse_json(read_file(golden / "lora.json"));
   TrainConfig config;
   config.stage = "pretrain", config.model_name_or_path = base.string(), config.output_dir = (folder / "run").string();
   config.adapter_name_or_path = (golden / "lora_start").string();
@@ -118,7 +118,7 @@ int main(int argc, char** argv) {
 
   lesson.section("四、不认识的字段");
   const auto outcome = [&](const std::string& key, const nlohmann::json& value) -> std::pair<std::string, std::string> {
-    auto changed = nlohmann::ordered_json::parse(read_file(golden / "lora_end/adapter_config.json"));
+    auto changed = parse_json<nlohmann::ordered_json>(read_file(golden / "lora_end/adapter_config.json"));
     if (!(lesson.broken("silent") && key == "lora_bias")) changed[key] = value;
     fs::create_directories(folder / "changed");
     write_file(folder / "changed/adapter_config.json", changed.dump());

@@ -6,11 +6,11 @@
 // “加 trust_remote_code=True 就能加载”是把别人的程序放进来运行；Llama 用不着。报错各有各的原因，先看它说什么。
 #include <cmath>
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "course/frame/lesson.h"
 #include "model/adapters/lora.h"
@@ -119,7 +119,7 @@ int main(int argc, char** argv) {
   const fs::path folder = fs::temp_directory_path() / fmt::format("sedum-lesson-llama2-{}", getpid());
   const fs::path good = fs::path(SEDUM_SOURCE_DIR) / "tests/golden/models/llama", marker = folder / "code_was_run";
   const auto config = [&](const std::function<void(nlohmann::ordered_json&)>& change) {
-    auto document = nlohmann::ordered_json::parse(read_file(folder / "m/config.json"));
+    auto document = parse_json<nlohmann::ordered_json>(read_file(folder / "m/config.json"));
     change(document);
     write_file(folder / "m/config.json", document.dump());
   };

@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include <nlohmann/json.hpp>
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/json.h"
 #include "base/random.h"
 #include "course/frame/lesson.h"
 #include "formats/numpy.h"
@@ -34,7 +34,7 @@ void write_rows(const fs::path& path, int steps, int sign, uint64_t seed) {
 
 // 两份配方不同的字段。
 std::vector<std::string> differences(const TrainConfig& a, const TrainConfig& b) {
-  const auto x = nlohmann::json::parse(a.canonical()), y = nlohmann::json::parse(b.canonical());
+  const auto x = parse_json(a.canonical()), y = parse_json(b.canonical());
   std::vector<std::string> keys;
   for (const auto& [key, value] : x.items())
     if (y.at(key) != value) keys.push_back(key);
