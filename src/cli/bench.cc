@@ -76,7 +76,13 @@ void bench_train(const TrainBench& o) {
   const bool pure = o.dtype == "bf16-pure";
   const Compute compute = o.dtype == "fp32" ? Compute::kF32 : o.dtype == "int8" ? Compute::kInt8 : Compute::kBF16;
   if (full && compute == Compute::kInt8) throw Error("--dtype int8 multiplies a frozen base", "add --mode lora");
-  RandomFactory base(runtime.pool, runtime.arena, 1, !full, *dtype_from_name(o.weights),
+  const DType stored = *dtype_from_name(o.weights);
+  for (const int64_t columns : {config.hidden_size, config.intermediate_size})
+    if (!full && columns % info(stored).block)
+      throw Error(fmt::format("{} has rows of {} weights, which are no whole blocks of {} ({})", o.shape, columns,
+                              info(stored).block, o.weights),
+                  "take another --shape, or --weights q4_0");
+  RandomFactory base(runtime.pool, runtime.arena, 1, !full, stored,
                      compute == Compute::kInt8 ? Pack::kBoth : Pack::kNone);
   std::unique_ptr<CausalModel> model;
   std::vector<Variable> parameters;
@@ -291,6 +297,7 @@ struct MatmulBench {
   std::vector<std::string> shapes = {"1024,576,576",   "1024,1536,576",  "1024,576,1536",
                                      "1024,49152,576", "1024,4096,4096", "64,4096,4096"};
   std::vector<std::string> types = {"bf16"};
+  std::vector<std::string> products = {"prepacked", "forward", "dX", "dW"};
   std::string compute = "bf16";
   int threads = 0;
   bool json = false;
@@ -315,6 +322,7 @@ void bench_matmul(const MatmulBench& o) {
                     fmt::format("write K = {}", (sizes[2] / block + 1) * block));
       const DType activations = compute == Compute::kBF16 ? DType::kBF16 : DType::kF32;
       const auto row = [&](const char* what, Product product, bool packed) {
+        if (std::find(o.products.begin(), o.products.end(), what) == o.products.end()) return;
         const ProductSpeed s =
             measure_product(pool, {product, compute, *weights, activations, sizes[0], sizes[1], sizes[2], packed});
         if (o.json)
@@ -401,6 +409,9 @@ SEDUM_COMMAND(bench) {
   Flags matmul = add("matmul", "the products of a linear layer");
   matmul->add_option("--shape", m->shapes, "M,N,K: tokens, outputs, inputs; several times")->capture_default_str();
   matmul->add_option("--type", m->types, "how weights are stored; several times")->capture_default_str();
+  matmul->add_option("--product", m->products, "prepacked, forward (packed on each call), dX or dW; several times")
+      ->capture_default_str()
+      ->check(one_of({"prepacked", "forward", "dX", "dW"}));
   matmul->add_option("--compute", m->compute, "f32, bf16 or int8")->capture_default_str();
   matmul->add_option("--threads", m->threads)->capture_default_str();
   matmul->add_flag("--json", m->json, "JSON lines");

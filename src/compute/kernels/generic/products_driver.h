@@ -21,9 +21,13 @@ constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * t
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 constexpr int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
+// How a right operand lies in memory: in panels, or with K along its rows or down them.
+enum class Lies { kInPanels, kAlongRows, kDownRows };
+
 // A right operand, and where its product with A goes.
 struct Term {
   const ConstMatrix* b;
+  Lies lies;
   PanelPacker pack_b;   // null: `panels` are there
   const float* panels;  // [panel][pair of vectors][units rounded up to pieces][two vectors]
   const MutableMatrix* c;
@@ -96,9 +100,37 @@ inline void store_scratch(const MutableMatrix& c, const Rectangle& r, int64_t fr
     for (int64_t j = from; j < r.cols; ++j) write_result(c, r.row0 + i, r.col0 + j, scratch[i * kGroup + j]);
 }
 
+// What is multiplied next, as lines: a share of it is fetched while each strip is computed.
+struct Ahead {
+  const char* first = nullptr;
+  int64_t stride = 0, rows = 0, lines = 0;  // lines of each row
+  Fetch share(int64_t s, int64_t count) const {
+    if (!first) return {nullptr, 0, 0, 0, 0};
+    const int64_t all = rows * lines, each = (all + count - 1) / count, begin = least(all, s * each);
+    return {first + begin % rows * stride + begin / rows * 64, stride, rows, begin % rows, least(each, all - begin)};
+  }
+};
+inline Ahead ahead_in_panels(const float* panel, int64_t units) {
+  return {reinterpret_cast<const char*>(panel), 64, units * kPair / 16, 1};
+}
+// Of columns col … col + 31 of C, units u … u + len − 1, as they are stored.
+inline Ahead ahead_as_stored(const Term& t, int64_t col, int64_t u, int64_t len, int64_t values) {
+  const ConstMatrix& b = *t.b;
+  if (t.lies == Lies::kInPanels) return {};
+  const DTypeInfo& type = info(b.dtype);
+  const auto bytes = [&](int64_t n) { return n / type.block * type.block_bytes; };
+  const bool along = t.lies == Lies::kAlongRows;
+  const int64_t row = along ? col : u * values, from = along ? u * values : col;
+  const int64_t down = along ? kPiece : len * values, across = along ? len * values : kPiece;
+  const int64_t rows = least(down, b.rows - row), first = bytes(from), last = bytes(least(from + across, b.cols));
+  if (rows <= 0 || first >= last) return {};
+  const char* at = static_cast<const char*>(b.data) + size_t(row) * b.row_bytes + first;
+  return {at, int64_t(b.row_bytes), rows, (last - first + 63) / 64};
+}
+
 // All strips of a block against one pair of vectors of one panel.
 inline void run_strips(const Work& w, const Term& t, const Strips& strips, const Rectangle& r, int64_t col, int64_t u,
-                       int64_t len, const float* a, const float* b, const float* ahead, float* scratch) {
+                       int64_t len, const float* a, const float* b, const Ahead& ahead, float* scratch) {
   const bool f32 = t.c->dtype == DType::kF32, whole = col + kPair <= r.cols, last = u + len >= w.units;
   const int64_t room = round_up(len, w.piece);
   Destination to{};
@@ -110,10 +142,9 @@ inline void run_strips(const Work& w, const Term& t, const Strips& strips, const
                               r.col0 + col
                         : scratch + (row - r.row0) * kGroup + col;
   };
-  to.ahead_lines = ahead ? (len * kPair / 16 + strips.count - 1) / strips.count : 0;
-  to.ahead = reinterpret_cast<const char*>(ahead);
-  for (int64_t s = 0; s < strips.count; ++s, to.ahead += to.ahead_lines * 64) {
+  for (int64_t s = 0; s < strips.count; ++s) {
     const int64_t row = strips.row(s), height = strips.height(s);
+    to.fetch = ahead.share(s, strips.count);
     to.sums = sums_at(row);
     to.next_sums = s + 1 < strips.count ? sums_at(row + height) : to.sums;
     to.half = !f32 && whole && last
@@ -122,6 +153,14 @@ inline void run_strips(const Work& w, const Term& t, const Strips& strips, const
                   : nullptr;
     w.tiles[height - 1](a + strips.offset(s, room), b, len, to);
   }
+}
+
+// The panel after the one at column g + col, unit u: of the same group, of its next chunk, or of the next group.
+inline Ahead ahead_of(const Work& w, const Term& t, int64_t step, int64_t g, int64_t col, int64_t col1, int64_t u) {
+  const int64_t values = kPiece / w.piece;
+  if (col + kPiece < least(kGroup, col1 - g)) return ahead_as_stored(t, g + col + kPiece, u, step, values);
+  if (u + step < w.units) return ahead_as_stored(t, g, u + step, step, values);
+  return g + kGroup < col1 ? ahead_as_stored(t, g + kGroup, 0, step, values) : Ahead{};
 }
 
 // C (block of rows, columns col0 … col1); A is packed, chunk after chunk.
@@ -140,8 +179,10 @@ inline void run_block(const Work& w, const Term& t, const Strips& strips, int64_
         if (t.pack_b && w.halves) round_halves(panel, room * kPiece);
         for (int64_t p = 0; p < kPiece / kPair && col + p * kPair < r.cols; ++p) {
           const float* packed = t.panels + (g + col) * all_units + (p * all_units + u) * kPair;
+          Ahead next = ahead_in_panels(packed + all_units * kPair, len);
+          if (t.pack_b) next = p > 0 ? Ahead{} : ahead_of(w, t, step, g, col, col1, u);
           run_strips(w, t, strips, r, col + p * kPair, u, len, a_chunk, t.pack_b ? panel + p * room * kPair : packed,
-                     t.pack_b ? nullptr : packed + all_units * kPair, scratch);
+                     next, scratch);
         }
       }
     }
@@ -328,6 +369,7 @@ void multiply(ThreadPool& pool, Product product, const ConstMatrix& a, const Pro
   for (int t = 0; t < count; ++t) {
     const ProductTerm& p = products[t];
     terms[t] = {.b = &p.b,
+                .lies = b_along ? Lies::kAlongRows : Lies::kDownRows,
                 .pack_b = right_packer<Unit>(p.b.dtype, b_along),
                 .panels = nullptr,
                 .c = &p.c,
@@ -398,6 +440,7 @@ void multiply_panels(ThreadPool& pool, const ConstMatrix& x, const void* panels,
   const int64_t units = (x.cols + Unit::values - 1) / Unit::values;
   const ConstMatrix stored{DType::kBF16, panels, y.cols, round_up(units, kPieceUnits<Unit>), 0};
   const Term term{.b = &stored,
+                  .lies = Lies::kInPanels,
                   .pack_b = halves ? &panel_of_halves : nullptr,
                   .panels = static_cast<const float*>(panels),
                   .c = &y,

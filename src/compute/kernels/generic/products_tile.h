@@ -7,6 +7,13 @@
 
 namespace sedum::SEDUM_ISA_NAMESPACE {
 
+// Lines of 64 bytes to pull into L2, one at each unit: down `rows` rows, then the next line of each.
+struct Fetch {
+  const char* at;
+  int64_t stride, rows, row;  // bytes between rows; `at` is in row `row`
+  int64_t lines;              // that are left
+};
+
 // Where a tile goes, and what to fetch meanwhile.
 struct Destination {
   float* sums;  // f32 results, or scratch
@@ -15,8 +22,7 @@ struct Destination {
   int64_t half_stride;
   bool resume;             // sums hold the sum so far
   const float* next_sums;  // of the next tile
-  const char* ahead;       // what to pull into L2 meanwhile, 64 bytes at each unit
-  int64_t ahead_lines;
+  Fetch fetch;
 };
 
 constexpr int kPair = 2 * Simd::lanes;  // columns of a tile
@@ -38,10 +44,14 @@ void tile(const float* a, const float* b, int64_t units, const Destination& to) 
     __builtin_prefetch(to.next_sums + r * to.sums_stride + kPair - 1, 1);
   }
   const float* const end = b + units * kPair;
-  const char* ahead = to.ahead;
-  const char* const ahead_end = ahead + to.ahead_lines * 64;
+  Fetch fetch = to.fetch;
+  const int64_t turn = 64 - fetch.rows * fetch.stride;
   for (; b < end; b += kPair, a += kRows) {
-    if (ahead < ahead_end) __builtin_prefetch(ahead, 0, 2), ahead += 64;
+    if (fetch.lines > 0) {
+      __builtin_prefetch(fetch.at, 0, 2);
+      --fetch.lines, fetch.at += fetch.stride;
+      if (++fetch.row == fetch.rows) fetch.row = 0, fetch.at += turn;
+    }
     const F b0 = Simd::load(b), b1 = Simd::load(b + Simd::lanes);
     unroll<kRows>([&](auto r) __attribute__((always_inline)) {
       const F x = Simd::set1(a[r]);
