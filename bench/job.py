@@ -67,6 +67,7 @@ def prepare(args, folder):
         "stage": "sft", "finetuning_type": "lora", "model_name_or_path": str(args.model.resolve()),
         "data": {"train": [str(folder / "train.jsonl")], "eval": [str(folder / "eval.jsonl")]}, "target_modules": "all-linear",
         "gradient_checkpointing": False, "overwrite_output_dir": True, "threads": args.threads,
+        "success_gate": not args.quick,  # one update, of learning rate 0, changes nothing
     }  # fmt: skip
     job = common | {"model": str(args.model.resolve()), "train": str(folder / "train.jsonl"), "eval": str(folder / "eval.jsonl")}
     (folder / "job.json").write_text(json.dumps(job, indent=2))

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstdlib>
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -27,11 +29,19 @@ void read_line(std::string_view line, const std::string& where, RunRecord& run) 
   }
 }
 
+// Settings that were floats have the digits of a double in the file: 0.8999999761581421 was written 0.9.
+std::string shown(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_number_float()) return value.dump();
+  const double x = value.get<double>();
+  return double(float(x)) == x ? fmt::format("{}", float(x)) : fmt::format("{}", x);
+}
+
 void flatten(const Json& value, const std::string& prefix, std::map<std::string, std::string>& out) {
   if (value.is_object()) {
     for (const auto& [key, part] : value.items()) flatten(part, prefix.empty() ? key : prefix + "." + key, out);
   } else {
-    out[prefix] = value.is_string() ? value.get<std::string>() : value.dump();
+    out[prefix] = shown(value);
   }
 }
 

@@ -35,7 +35,8 @@ class Runs : public testing::Test {
                  ",\"tokens_per_second\":900}\n";
     return run(name, metrics + "{\"step\":20,\"eval_loss\":2.25,\"eval_perplexity\":9.5}\n",
                "{\"base_model\":\"/models/tiny.gguf\",\"config\":{\"learning_rate\":" + std::to_string(rate) +
-                   ",\"stage\":\"sft\",\"data\":{\"train\":[\"a.jsonl\"]}},\"instruction_set\":\"avx2\","
+                   ",\"adam_beta1\":0.8999999761581421,\"weight_decay\":0.1,\"stage\":\"sft\",\"data\":{\"train\":[\"a."
+                   "jsonl\"]}},\"instruction_set\":\"avx2\","
                    "\"data\":{\"parameters\":1500000},\"result\":{\"peak_bytes\":3000000}}");
   }
   std::string problem(const fs::path& folder) {
@@ -58,6 +59,8 @@ TEST_F(Runs, AreReadAsTheyWereWritten) {
   EXPECT_EQ(run.smallest("eval_loss"), std::pair(20.0, 2.25));
   EXPECT_EQ(run.median("tokens_per_second"), 900);
   EXPECT_EQ(run.config.at("data.train"), "[\"a.jsonl\"]");
+  EXPECT_EQ(run.config.at("adam_beta1"), "0.9");  // of a float
+  EXPECT_EQ(run.config.at("weight_decay"), "0.1");
   EXPECT_EQ(run.figure("result.peak_bytes"), 3e6);
   EXPECT_TRUE(std::isnan(run.figure("instruction_set")));
   EXPECT_TRUE(std::isnan(run.last("nothing")));
