@@ -83,6 +83,11 @@ def main():
     losses = peer(args, "evaluate", args.folder, args.folder / "sedum" / "model", args.folder / "pytorch" / "model")["losses"]
     subprocess.run([args.sedum, "report", str(args.folder / "sedum"), str(args.folder / "pytorch"), "--out", str(args.folder / "story.md")], check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
+    if args.out:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        picture = args.out.with_suffix(".svg")
+        shutil.copy(args.folder / "story_files" / "curves.svg", picture)
+        session.note(f"both by step: ![curves]({picture.name})")
     # A step's median times the steps: a compiled run's compilation is left out.
     their_seconds = steps * BATCH * SEQUENCE / theirs["tok_s"]
     session.note(f"{made['train_tokens']:,} tokens of text; {steps} steps of {BATCH} × {SEQUENCE}; held out: {made['held_out_tokens']:,} tokens, by PyTorch in f32")

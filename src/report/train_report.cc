@@ -15,11 +15,10 @@ namespace {
 constexpr size_t kPoints = 300;  // of a curve; more are averaged
 
 // Keys with a plot of their own, in this order, and what their axis is called.
-const std::vector<std::pair<std::string, std::string>> kCurves = {{"loss", "training loss"},
-                                                                  {"eval_loss", "evaluation loss"},
-                                                                  {"learning_rate", "learning rate"},
-                                                                  {"grad_norm", "gradient norm"},
-                                                                  {"tokens_per_second", "tokens/s"}};
+const std::vector<std::pair<std::string, std::string>> kCurves = {
+    {"loss", "training loss"},          {"eval_loss", "evaluation loss"},
+    {"learning_rate", "learning rate"}, {"grad_norm", "gradient norm"},
+    {"tokens_per_second", "tokens/s"},  {"data_share", "share of a step that waited for data"}};
 // Counters, and what another curve shows already.
 const std::set<std::string> kNoCurve = {"step", "tokens", "tokens_seen", "eval_perplexity", "epoch"};
 
