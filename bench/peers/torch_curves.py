@@ -47,6 +47,9 @@ def pairs_of(text, seed, count):
     rng = np.random.default_rng(seed)
     at = rng.integers(0, len(lines) - 1, count)
     other = rng.integers(0, len(lines), count)
+    for k in range(count):  # a pair of two alike prefers nothing
+        while lines[other[k]] == lines[at[k] + 1]:
+            other[k] = rng.integers(0, len(lines))
     return [{"prompt": lines[i], "chosen": lines[i + 1], "rejected": lines[j]} for i, j in zip(at, other)]
 
 
