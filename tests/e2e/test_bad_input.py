@@ -109,6 +109,10 @@ class Models(SedumTest):
         for shape, kind, word in (("8,64,40", "q8_0", "write K = 64"), ("8,64,288", "q4_K", "write K = 512"), ("8,0,64", "f32", "below 1"), ("8,64", "f32", "M,N,K")):
             self.assertOneLine(self.sedum("bench", "matmul", "--shape", shape, "--type", kind, "--compute", "int8", code=1), word)
 
+    def test_weights_that_do_not_fit_a_shape(self):
+        done = self.sedum("bench", "train", "--shape", "story-15m", "--mode", "lora", "--weights", "nf4", code=1)
+        self.assertOneLine(done, "288", "64", "nf4", "--weights q4_0")
+
     def test_adapter_of_another_model(self):
         adapter = self.folder / "adapter"
         adapter.mkdir()

@@ -100,34 +100,6 @@ inline void store_scratch(const MutableMatrix& c, const Rectangle& r, int64_t fr
     for (int64_t j = from; j < r.cols; ++j) write_result(c, r.row0 + i, r.col0 + j, scratch[i * kGroup + j]);
 }
 
-// What is multiplied next, as lines: a share of it is fetched while each strip is computed.
-struct Ahead {
-  const char* first = nullptr;
-  int64_t stride = 0, rows = 0, lines = 0;  // lines of each row
-  Fetch share(int64_t s, int64_t count) const {
-    if (!first) return {nullptr, 0, 0, 0, 0};
-    const int64_t all = rows * lines, each = (all + count - 1) / count, begin = least(all, s * each);
-    return {first + begin % rows * stride + begin / rows * 64, stride, rows, begin % rows, least(each, all - begin)};
-  }
-};
-inline Ahead ahead_in_panels(const float* panel, int64_t units) {
-  return {reinterpret_cast<const char*>(panel), 64, units * kPair / 16, 1};
-}
-// Of columns col … col + 31 of C, units u … u + len − 1, as they are stored.
-inline Ahead ahead_as_stored(const Term& t, int64_t col, int64_t u, int64_t len, int64_t values) {
-  const ConstMatrix& b = *t.b;
-  if (t.lies == Lies::kInPanels) return {};
-  const DTypeInfo& type = info(b.dtype);
-  const auto bytes = [&](int64_t n) { return n / type.block * type.block_bytes; };
-  const bool along = t.lies == Lies::kAlongRows;
-  const int64_t row = along ? col : u * values, from = along ? u * values : col;
-  const int64_t down = along ? kPiece : len * values, across = along ? len * values : kPiece;
-  const int64_t rows = least(down, b.rows - row), first = bytes(from), last = bytes(least(from + across, b.cols));
-  if (rows <= 0 || first >= last) return {};
-  const char* at = static_cast<const char*>(b.data) + size_t(row) * b.row_bytes + first;
-  return {at, int64_t(b.row_bytes), rows, (last - first + 63) / 64};
-}
-
 // All strips of a block against one pair of vectors of one panel.
 inline void run_strips(const Work& w, const Term& t, const Strips& strips, const Rectangle& r, int64_t col, int64_t u,
                        int64_t len, const float* a, const float* b, const Ahead& ahead, float* scratch) {
@@ -155,12 +127,18 @@ inline void run_strips(const Work& w, const Term& t, const Strips& strips, const
   }
 }
 
-// The panel after the one at column g + col, unit u: of the same group, of its next chunk, or of the next group.
-inline Ahead ahead_of(const Work& w, const Term& t, int64_t step, int64_t g, int64_t col, int64_t col1, int64_t u) {
+// Columns col … col + 31 of C, units u … u + step − 1.
+inline Ahead ahead_of(const Work& w, const Term& t, int64_t step, int64_t col, int64_t u) {
   const int64_t values = kPiece / w.piece;
-  if (col + kPiece < least(kGroup, col1 - g)) return ahead_as_stored(t, g + col + kPiece, u, step, values);
-  if (u + step < w.units) return ahead_as_stored(t, g, u + step, step, values);
-  return g + kGroup < col1 ? ahead_as_stored(t, g + kGroup, 0, step, values) : Ahead{};
+  if (t.lies == Lies::kAlongRows) return ahead_as_stored(*t.b, col, kPiece, u * values, step * values);
+  if (t.lies == Lies::kDownRows) return ahead_as_stored(*t.b, u * values, step * values, col, kPiece);
+  return {};
+}
+// The panel after the one at column g + col, unit u: of the same group, of its next chunk, or of the next group.
+inline Ahead ahead_after(const Work& w, const Term& t, int64_t step, int64_t g, int64_t col, int64_t col1, int64_t u) {
+  if (col + kPiece < least(kGroup, col1 - g)) return ahead_of(w, t, step, g + col + kPiece, u);
+  if (u + step < w.units) return ahead_of(w, t, step, g, u + step);
+  return g + kGroup < col1 ? ahead_of(w, t, step, g + kGroup, 0) : Ahead{};
 }
 
 // C (block of rows, columns col0 … col1); A is packed, chunk after chunk.
@@ -179,8 +157,8 @@ inline void run_block(const Work& w, const Term& t, const Strips& strips, int64_
         if (t.pack_b && w.halves) round_halves(panel, room * kPiece);
         for (int64_t p = 0; p < kPiece / kPair && col + p * kPair < r.cols; ++p) {
           const float* packed = t.panels + (g + col) * all_units + (p * all_units + u) * kPair;
-          Ahead next = ahead_in_panels(packed + all_units * kPair, len);
-          if (t.pack_b) next = p > 0 ? Ahead{} : ahead_of(w, t, step, g, col, col1, u);
+          Ahead next = ahead_in_a_row(packed + all_units * kPair, len * kPair * 4);
+          if (t.pack_b) next = p > 0 ? Ahead{} : ahead_after(w, t, step, g, col, col1, u);
           run_strips(w, t, strips, r, col + p * kPair, u, len, a_chunk, t.pack_b ? panel + p * room * kPair : packed,
                      next, scratch);
         }

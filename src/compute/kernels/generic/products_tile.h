@@ -5,14 +5,9 @@
 // multiply-add differs. A strip is [units][rows], each unit broadcast; a panel is [units][two vectors]. A tile resumes the sums that
 // it finds, so each result is one chain of multiply-adds in the order of K, however K is cut: the same bits for any number of rows.
 
-namespace sedum::SEDUM_ISA_NAMESPACE {
+#include "compute/kernels/generic/products_ahead.h"
 
-// Lines of 64 bytes to pull into L2, one at each unit: down `rows` rows, then the next line of each.
-struct Fetch {
-  const char* at;
-  int64_t stride, rows, row;  // bytes between rows; `at` is in row `row`
-  int64_t lines;              // that are left
-};
+namespace sedum::SEDUM_ISA_NAMESPACE {
 
 // Where a tile goes, and what to fetch meanwhile.
 struct Destination {
@@ -45,12 +40,10 @@ void tile(const float* a, const float* b, int64_t units, const Destination& to) 
   }
   const float* const end = b + units * kPair;
   Fetch fetch = to.fetch;
-  const int64_t turn = 64 - fetch.rows * fetch.stride;
   for (; b < end; b += kPair, a += kRows) {
     if (fetch.lines > 0) {
       __builtin_prefetch(fetch.at, 0, 2);
-      --fetch.lines, fetch.at += fetch.stride;
-      if (++fetch.row == fetch.rows) fetch.row = 0, fetch.at += turn;
+      fetch.advance();
     }
     const F b0 = Simd::load(b), b1 = Simd::load(b + Simd::lanes);
     unroll<kRows>([&](auto r) __attribute__((always_inline)) {
