@@ -9,7 +9,7 @@
 #include "text/chat_template.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const auto messages = parse_json<nlohmann::ordered_json>(
+  static const auto messages = sedum::parse_json<nlohmann::ordered_json>(
       R"([{"role": "system", "content": " s "}, {"role": "user", "content": "é"}, {"role": "assistant", "content": null,
           "tool_calls": [{"function": {"name": "f", "arguments": {"x": [1, 2.5, true, null]}}}]}])");
   try {
