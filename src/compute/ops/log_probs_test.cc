@@ -70,7 +70,7 @@ struct LogProbs : ::testing::Test {
 
 // Minus the losses of the head that adds them up; summed, it has minus its gradients: frozen and trained head alike, in several chunks.
 TEST_F(LogProbs, AreTheLossesOfTheHead) {
-  const int64_t rows = 60, width = 8, vocabulary = 150'000;  // 32 MiB hold 55 rows: two chunks
+  const int64_t rows = 119, width = 8, vocabulary = 150'000;  // 64 MiB hold 111 rows: chunks of 60 and 59
   std::vector<int32_t> labels(size_t(rows), 7);
   labels[3] = kIgnored;
   for (const bool trained : {false, true}) {

@@ -44,7 +44,7 @@ struct Loss : ::testing::Test {
 
 // The head that never holds its logits is linear() followed by cross_entropy(): value, both gradients, several chunks.
 TEST_F(Loss, HeadIsItsUnfusedDefinition) {
-  const int64_t rows = 70, width = 16, vocabulary = 150'000;  // 32 MiB hold 55 rows: two chunks
+  const int64_t rows = 129, width = 16, vocabulary = 150'000;  // 64 MiB hold 111 rows: chunks of 65 and 64
   const Variable x = normal({rows, width}, 0), w = normal({vocabulary, width}, 1);
   std::vector<int32_t> labels(size_t(rows), 7);
   labels[3] = kIgnored;
