@@ -48,7 +48,8 @@ def row(name, ours, theirs):
     share = measure.percent(measure.median(ours, lambda child: child["share"]))
     decoding = any(child and "read_gb_s" in child.lines[-1] for child in ours)
     gigabytes, read, their_share = None, None, None
-    our_memory = None if decoding else measure.median(ours, memory)  # decoding: the probe of the bandwidth reads a GiB of its own
+    # Decoding: before the probe of the bandwidth, which reads a GiB of its own.
+    our_memory = measure.median(ours, (lambda child: child["peak_rss_mib"]) if decoding else memory)
     if decoding:
         gigabytes = measure.median(ours, lambda child: child["gb_s"])
         read = measure.median(ours, lambda child: child["read_gb_s"])

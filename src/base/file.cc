@@ -59,6 +59,10 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   bytes_ = {static_cast<const std::byte*>(p), size};
 }
 
+void MappedFile::forget_pages() const {
+  if (!bytes_.empty()) ::madvise(const_cast<std::byte*>(bytes_.data()), bytes_.size(), MADV_DONTNEED);
+}
+
 AtomicFile::AtomicFile(const fs::path& path)
     : path_(path), partial_(path.string() + ".partial-" + std::to_string(::getpid())) {
   descriptor_ = ::open(partial_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);

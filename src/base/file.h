@@ -24,6 +24,7 @@ class MappedFile {
   std::string_view text() const { return {reinterpret_cast<const char*>(bytes_.data()), bytes_.size()}; }
   const std::filesystem::path& path() const { return path_; }
   std::shared_ptr<const void> owner() const { return owner_; }  // keeps the mapping alive
+  void forget_pages() const;                                    // no longer resident here until they are read again
 
  private:
   std::filesystem::path path_;

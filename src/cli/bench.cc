@@ -249,6 +249,7 @@ void bench_decode(const InferBench& o) {
     stepper.step(1, true);
     times.push_back(seconds_since(start));
   }
+  const uint64_t peak_mib = memory_use().peak_resident >> 20;  // without the probe of the bandwidth
   const double s = median(times), gb = double(weight_bytes(loaded.model.checkpoint())) / s / 1e9,
                read = measure_read_bandwidth(loaded.runtime.pool) / 1e9;
   if (o.json)
@@ -259,6 +260,7 @@ void bench_decode(const InferBench& o) {
                        {"gb_s", gb},
                        {"read_gb_s", read},
                        {"share", gb / read},
+                       {"peak_rss_mib", peak_mib},
                        {"compute", o.compute}});
   fmt::print(
       "decoding, {} stream(s) at depth {}: {:.1f} tokens/s, weights read at {:.1f} GB/s = {:.0f} % of the {:.1f} GB/s "

@@ -214,6 +214,10 @@ void GgufFile::place_tensors(std::span<const std::byte> bytes, const std::string
   check_overlaps(std::move(extents), infos_, label);
 }
 
+void GgufFile::forget_pages() const {
+  for (const MappedFile& part : *parts_) part.forget_pages();
+}
+
 const StoredTensor* GgufFile::find(std::string_view name) const {
   const auto found = by_name_.find(name);
   if (found == by_name_.end()) return nullptr;

@@ -67,6 +67,7 @@ class GgufFile : public TensorSource {
   const StoredTensor* find(std::string_view name) const override;
   std::shared_ptr<const void> owner() const override { return parts_; }
   std::string where() const override { return label_; }
+  void forget_pages() const override;
 
   uint32_t version() const { return version_; }
   const std::vector<GgufTensorInfo>& tensors() const { return infos_; }

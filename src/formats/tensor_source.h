@@ -37,6 +37,8 @@ class TensorSource {
   virtual const StoredTensor* find(std::string_view name) const = 0;
   virtual std::shared_ptr<const void> owner() const = 0;  // keeps every `data` alive
   virtual std::string where() const = 0;                  // the path, for messages
+  // Lets mapped pages go, where there are any; what is read again comes back from the file.
+  virtual void forget_pages() const {}
 
   const StoredTensor& get(std::string_view name) const;  // Error naming the nearest when there is none
 };

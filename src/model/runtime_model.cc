@@ -31,6 +31,7 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
     store_ = std::make_unique<PackedStore>(checkpoint_, options_.pack_cache, runtime.pool.size());
   CheckpointFactory stored(checkpoint_, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena,
                            packs ? Pack::kForward : Pack::kNone, store_.get());
+  if (options_.adapter.empty() && options_.named_adapters.empty()) stored.leave_out_copies();
   Nf4Factory nf4(stored, runtime.pool, runtime.arena);
   LayerFactory& base = options_.nf4_base ? static_cast<LayerFactory&>(nf4) : stored;
   if (!options_.named_adapters.empty()) {
@@ -54,6 +55,8 @@ RuntimeModel::RuntimeModel(Runtime& runtime, const fs::path& path, const Runtime
   }
   packed_bytes_ = stored.packed_bytes();
   if (store_) store_->save();
+  // What identifies the file, and what was packed, maps two megabytes at a touch; the embeddings' rows come back as they are asked for.
+  if (packs) checkpoint_.source().forget_pages();
 }
 
 std::vector<std::string> RuntimeModel::adapter_names() const {

@@ -59,6 +59,7 @@ const stat_t<T>* statistics(const Tensor& t) {
 
 // (…, K) as a matrix of rows.
 inline ConstMatrix matrix(const Tensor& t) {
+  SEDUM_CHECK(t.defined() || t.count() == 0, "a weight of which only the packed form was kept");
   return {t.dtype(), t.raw(), t.shape().rows(), t.size(-1), row_bytes(t.dtype(), t.size(-1))};
 }
 inline MutableMatrix mutable_matrix(Tensor& t) {

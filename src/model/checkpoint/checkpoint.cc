@@ -144,13 +144,23 @@ bool Checkpoint::has(const std::string& hf_name) const {
   return !stored.empty() && source_->find(stored);
 }
 
+bool Checkpoint::rows_move(const std::string& hf_name) const {
+  return gguf_ && interleaved_in_gguf(hf_name) && family_of(config_.model_type, source_->where()).interleaved;
+}
+
+Tensor Checkpoint::outline(const std::string& hf_name) const {
+  if (!rows_move(hf_name)) return tensor(hf_name);
+  const StoredTensor& stored = source_->get(stored_name(hf_name));
+  return Tensor::external(stored.dtype, shape_of(stored), nullptr);
+}
+
 Tensor Checkpoint::tensor(const std::string& hf_name) const {
   const StoredTensor& stored = source_->get(stored_name(hf_name));
   const Tensor t = Tensor::external(stored.dtype, shape_of(stored), stored.data, source_->owner());
   if (const auto expert = expert_tensor(hf_name); expert && t.shape().rank() == 3)
     return matrix_of(t, *expert, !gguf_ && expert->part != ExpertTensor::Part::kDown,
                      source_->where() + ": " + stored.name);
-  if (gguf_ && family_of(config_.model_type, source_->where()).interleaved && interleaved_in_gguf(hf_name)) {
+  if (rows_move(hf_name)) {
     if (t.size(0) % config_.head_dim)
       throw Error(source_->where() + ": " + stored.name + " has " + std::to_string(t.size(0)) +
                   " rows, no multiple of the head's " + std::to_string(config_.head_dim));

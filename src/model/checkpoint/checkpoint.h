@@ -43,6 +43,8 @@ class Checkpoint {
 
   bool has(const std::string& hf_name) const;
   Tensor tensor(const std::string& hf_name) const;  // Error naming file and tensor when missing
+  // The same, but without values (defined() is false) where they would have to be copied into their order.
+  Tensor outline(const std::string& hf_name) const;
   // The tensor's name in the file.
   std::string stored_name(const std::string& hf_name) const;
   // Whether a folder keeps the matrix as (in, out): those of GPT-2's layers.
@@ -62,6 +64,7 @@ class Checkpoint {
   friend Checkpoint open_gguf(const std::filesystem::path& path);
   friend Checkpoint open_folder(const std::filesystem::path& path);
   void take_tokenizer(const std::filesystem::path& folder);
+  bool rows_move(const std::string& hf_name) const;
   ModelConfig config_;
   std::filesystem::path path_;
   std::string name_;

@@ -49,8 +49,7 @@ CheckpointFactory::CheckpointFactory(const Checkpoint& checkpoint, Use use, Thre
     outliers_ = read_quantisation(checkpoint.path()).int8_outliers;
 }
 
-Tensor CheckpointFactory::checked(const std::string& name, const Shape& shape) const {
-  Tensor t = checkpoint_.tensor(name);
+Tensor CheckpointFactory::checked(const std::string& name, const Shape& shape, Tensor t) const {
   if (!(t.shape() == shape))
     throw Error(checkpoint_.source().where() + ": " + checkpoint_.stored_name(name) + " is " + t.shape().text() +
                     ", the config asks for " + shape.text(),
@@ -66,7 +65,14 @@ Variable CheckpointFactory::variable(const Tensor& stored, const std::string& na
 }
 
 ops::Weight CheckpointFactory::weight(const std::string& name, const Shape& shape) {
-  ops::Weight w{variable(checked(name, shape), name, true)};
+  const Tensor outline = checked(name, shape, checkpoint_.outline(name));
+  const bool copies = !outline.defined() && leave_out_copies_ && use_ == Use::kFrozen && pack_ == Pack::kForward;
+  if (copies && store_ && arena_.backed())
+    if (auto packed = store_->find(name, outline)) {
+      packed_bytes_ += packed->bytes();
+      return {Variable(outline), std::move(packed)};
+    }
+  ops::Weight w{variable(outline.defined() ? outline : checkpoint_.tensor(name), name, true)};
   if (use_ == Use::kFrozen) {
     // But for tables and heads, which stay as they were. Outliers are no part of the cache on disk.
     const bool layer = name.find("embed") == name.npos && !name.starts_with("lm_head");
@@ -76,6 +82,7 @@ ops::Weight CheckpointFactory::weight(const std::string& name, const Shape& shap
     const bool kept = w.packed != nullptr;
     pack_weight(w, pack_, pool_, arena_, outliers);
     if (store && w.packed && !kept) store->add(name, w.stored.value(), w.packed);
+    if (copies && w.packed) w.stored = Variable(outline);
   }
   for (const auto& packed : {w.packed, w.packed_transposed}) packed_bytes_ += packed ? packed->bytes() : 0;
   return w;

@@ -33,9 +33,15 @@ class CheckpointFactory : public LayerFactory {
     return parameters_;
   }  // with kTrainable, named as in Hugging Face's files
   size_t packed_bytes() const { return packed_bytes_; }
+  // From now on weights that are packed and whose stored form would be a copy (Checkpoint::outline) are not held in that form: for models that
+  // only ever multiply by the packed one. A seventh of a Llama-2-7B otherwise.
+  void leave_out_copies() { leave_out_copies_ = true; }
 
  private:
-  Tensor checked(const std::string& name, const Shape& shape) const;
+  Tensor checked(const std::string& name, const Shape& shape, Tensor tensor) const;
+  Tensor checked(const std::string& name, const Shape& shape) const {
+    return checked(name, shape, checkpoint_.tensor(name));
+  }
   Variable variable(const Tensor& stored, const std::string& name, bool keep_type);
   ops::Weight weight(const std::string& name, const Shape& shape);
   const Checkpoint& checkpoint_;
@@ -44,6 +50,7 @@ class CheckpointFactory : public LayerFactory {
   Arena& arena_;
   Pack pack_;
   PackedStore* store_;
+  bool leave_out_copies_ = false;
   float outliers_ = 0;  // of a folder in LLM.int8's form: activations above this are multiplied apart; 0: none
   size_t packed_bytes_ = 0;
   std::vector<Variable> parameters_;

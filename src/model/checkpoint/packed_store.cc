@@ -230,7 +230,7 @@ std::shared_ptr<const PackedMatrix> PackedStore::find(const std::string& name, c
     if (packed) matrices_.push_back(packed);
     return packed;
   }
-  if (!older_) return nullptr;
+  if (!older_ || !stored.defined()) return nullptr;  // known by its bytes
   const uint64_t source = quick_sum(bytes_of(stored));
   for (const auto& [other, entry] : older_->entries) {
     if (!fits(entry) || entry.source != source) continue;
