@@ -82,7 +82,8 @@ auto splitter(Find find, Behavior behavior, bool invert = false) {
       });
       if (done < piece.size()) parts.push_back({done, piece.size(), invert});
       merge_parts(parts, behavior);
-      for (const Part& p : parts) out.push_back(piece.substr(p.begin, p.end - p.begin));
+      for (const Part& p : parts)
+        if (p.end > p.begin) out.push_back(piece.substr(p.begin, p.end - p.begin));
     }
     work.at_start &= !out.empty() && !work.pieces.empty() && out[0].data() == work.pieces[0].data();
     work.pieces = std::move(out);

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "text/golden_tokenizers_testing.h"
+#include "text/pre_tokenizer.h"
 #include "text/sentencepiece.h"
 #include "text/tokenizer_json.h"
 #include "text/unicode.h"
@@ -75,6 +76,25 @@ TEST_P(PublishedPreTokenizers, CutAsHuggingFaceDoes) {
   spec.pre_tokenizer = GetParam();
   spec.added.clear();
   EXPECT_THAT(golden_tokenizer_mismatches(Tokenizer(spec), "pre/" + GetParam(), false, nullptr), IsEmpty());
+}
+TEST_P(PublishedPreTokenizers, CutWhereHuggingFaceDoes) {
+  const NextWord next = find_pre_tokenizer(GetParam());
+  const PatternSplitter splitter(pre_tokenizer_patterns(GetParam()));
+  const Json &strings = golden_tokenizers()["strings"],
+             &expected = golden_tokenizers()["tokenizers"]["pre/" + GetParam()]["cuts"];
+  for (size_t i = 0; i < strings.size(); i++) {
+    const std::string text = strings[i];
+    std::vector<int32_t> by_hand, by_pattern;
+    for (const std::string_view piece : splitter.split(text)) by_pattern.push_back(int32_t(piece.size()));
+    const auto digest = [](const std::vector<int32_t>& cuts) {
+      return golden_details::sha256(golden_details::joined(cuts), 16);
+    };
+    EXPECT_EQ(digest(by_pattern), expected[i]) << i << ": " << golden_details::shown(text);
+    if (!next) continue;
+    for (const char *p = text.data(), *end = p + text.size(), *q; p < end; p = q)
+      q = next(p, end), by_hand.push_back(int32_t(q - p));
+    EXPECT_EQ(digest(by_hand), expected[i]) << i << ", by hand: " << golden_details::shown(text);
+  }
 }
 INSTANTIATE_TEST_SUITE_P(Tokenizers, PublishedPreTokenizers, testing::ValuesIn(names_with("pre/")), test_name);
 
