@@ -6,7 +6,8 @@
 Writes to tests/golden/text:
   tokenizers/*.json     small tokenizers trained here on public-domain text, which together use every component; with --train alone:
                         the trainers break ties in another way each time
-  tokenizers.json       the stress strings; for each tokenizer a digest of every string's ids and decoded text, and one digest for each file
+  tokenizers.json       the stress strings; for each tokenizer a digest of every string's ids and decoded text, and one digest for each file;
+                        what each normaliser makes of every character
 
 Digests are the first 16 hexadecimal digits of SHA-256 over the ids, written with spaces between; `--show NAME INDEX` prints ids.
 """
@@ -273,6 +274,18 @@ def cuts(patterns):
     return [short(len(piece.encode()) for piece, _ in cut.pre_tokenize_str(s)) for s in STRINGS]
 
 
+def every_character():
+    """Each character of Unicode through each normaliser, among marks that have an order, and between letters through the cut at punctuation: digests by 4,096 code points."""
+    N, punctuation = normalizers, pre_tokenizers.Punctuation()
+    bert = lambda **parts: N.BertNormalizer(**{"clean_text": False, "handle_chinese_chars": False, "strip_accents": False, "lowercase": False} | parts)
+    parts = {"NFC": N.NFC(), "NFD": N.NFD(), "NFKC": N.NFKC(), "NFKD": N.NFKD(), "Lowercase": N.Lowercase(), "StripAccents": N.StripAccents(),
+             "clean_text": bert(clean_text=True), "handle_chinese_chars": bert(handle_chinese_chars=True), "strip_accents": bert(strip_accents=True)}
+    ways = {name: lambda text, n=n: n.normalize_str(text) for name, n in parts.items()}
+    ways["Punctuation"] = lambda text: "\n".join(piece for piece, _ in punctuation.pre_tokenize_str(text))
+    blocks = [[chr(c) for c in range(start, start + 4096) if not 0xD800 <= c < 0xE000] for start in range(0, 0x110000, 4096)]
+    return {name: [text_digest("".join(way(f"a{c}\u0334\u0345{c}b\n") for c in block)) for block in blocks if block] for name, way in ways.items()}
+
+
 PAIRS = [("How often?", "Rarely."), ("a " * 40, "b c " * 30), ("short", "long " * 60), ("long " * 60, "short"), ("", ""), ("One more, please", "and another one")]
 
 
@@ -286,7 +299,7 @@ def pairs(t):
 def main():
     folder = GOLDEN / "tokenizers"
     folder.mkdir(exist_ok=True)
-    out = {"strings": STRINGS, "invalid": [b.hex() for b in INVALID], "pairs": PAIRS, "tokenizers": {}}
+    out = {"strings": STRINGS, "invalid": [b.hex() for b in INVALID], "pairs": PAIRS, "every": every_character(), "tokenizers": {}}
     if "--train" in sys.argv:
         for name, t in own().items():
             t.save(str(folder / f"{name}.json"), pretty=False)
@@ -295,8 +308,7 @@ def main():
         if t.post_processor is not None:
             framed = {"framed": pairs(t)}
             t.no_truncation(), t.no_padding()
-        older = {} if name in ("llama", "roberta") else {"older": True}
-        out["tokenizers"]["own/" + name] = {**hf(t, files=False), **framed, **older}
+        out["tokenizers"]["own/" + name] = {**hf(t, files=False), **framed}
     for name, patterns in PUBLISHED.items():
         out["tokenizers"]["pre/" + name] = {**hf(published(patterns), files=False), "cuts": cuts(patterns)}
         del out["tokenizers"]["pre/" + name]["decoded"]  # without a decoder
@@ -308,11 +320,6 @@ def main():
     out["tokenizers"]["t5.json"] = hf(t5_json())
     # There a normalised added token is decoded with the mark that the normaliser put before it.
     out["tokenizers"]["own/llama"]["decoded"][STRINGS.index("the  KEEP  end")] = None
-    for name in ("bert-uncased", "bert-chinese", "t5.json"):
-        out["tokenizers"][name]["older"] = True
-    # Parts of the reference know Unicode of another year; what is newer than 3.2 is left out there ("older").
-    # So is U+180E, which has been a space and is none.
-    out["newer"] = [any(unicodedata.ucd_3_2_0.category(c) == "Cn" or c == "\u180e" for c in s) for s in STRINGS]
     (GOLDEN / "tokenizers.json").write_text(json.dumps(out, ensure_ascii=True, separators=(",", ":")).replace('"own/', '\n"own/').replace('"pre/', '\n"pre/') + "\n")
 
 
