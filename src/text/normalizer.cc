@@ -197,16 +197,8 @@ void Normalizer::add(const Json& json, const std::string& name) {
     const Json& pattern = fields::at(json, "pattern");
     const std::string to = fields::text(json, "content"), literal = fields::text(pattern, "String");
     if (fields::at(pattern, "Regex").is_string()) {
-      steps_.push_back([regex = Regex(fields::text(pattern, "Regex")), to](std::string_view t) {
-        std::string out;
-        size_t done = 0;
-        regex.for_each_match(t, [&](size_t begin, size_t end) {
-          out += t.substr(done, begin - done);
-          out += to;
-          done = end;
-        });
-        return out += t.substr(done);
-      });
+      steps_.push_back(
+          [regex = Regex(fields::text(pattern, "Regex")), to](std::string_view t) { return regex.replace(t, to); });
     } else if (!literal.empty()) {
       steps_.push_back([literal, to](std::string_view t) { return replace_all(t, literal, to); });
     }

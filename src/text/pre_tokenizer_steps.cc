@@ -102,6 +102,17 @@ auto each_matching(Matches matches) {
   };
 }
 
+// So many characters at a time.
+auto each_of_length(size_t length) {
+  return [length](std::string_view piece, auto found) {
+    for (const char *begin = piece.data(), *p = begin, *end = p + piece.size(); p < end;) {
+      const char* from = p;
+      for (size_t i = 0; i < length && p < end; i++) p += unicode::decode(p, end).length;
+      found(size_t(from - begin), size_t(p - begin));
+    }
+  };
+}
+
 auto each_match(const std::string& pattern) {
   return [regex = Regex(pattern)](std::string_view piece, auto found) { regex.for_each_match(piece, found); };
 }
@@ -186,6 +197,10 @@ void PreTokenizerSteps::add(const Json& json, const std::string& name, bool last
   } else if (type == "Digits") {
     const Behavior behavior = fields::flag(json, "individual_digits") ? Behavior::kIsolated : Behavior::kContiguous;
     steps_.push_back(splitter(each_matching(unicode::is_number), behavior));
+  } else if (type == "FixedLength") {
+    const int64_t length = fields::number(json, "length", 5);
+    if (length < 1) fields::not_supported(name, "the pre-tokenizer", json);
+    steps_.push_back(splitter(each_of_length(size_t(length)), Behavior::kIsolated));
   } else if (type == "Punctuation") {
     steps_.push_back(splitter(each_matching(is_bert_punctuation), behavior_of(json, name, "Isolated")));
   } else if (type == "Whitespace") {

@@ -80,6 +80,17 @@ void Regex::for_each_match(std::string_view text, const std::function<void(size_
   }
 }
 
+std::string Regex::replace(std::string_view text, std::string_view by) const {
+  std::string out;
+  size_t done = 0;
+  for_each_match(text, [&](size_t begin, size_t end) {
+    out += text.substr(done, begin - done);
+    out += by;
+    done = end;
+  });
+  return out += text.substr(done);
+}
+
 std::string Regex::escape(const std::string& literal) {
   std::string out;
   for (char c : literal) {

@@ -17,6 +17,7 @@ class Regex {
   explicit Regex(const std::string& pattern);
   // Matches from left to right in valid UTF-8, empty ones too but right behind another. Error when the limits are exceeded.
   void for_each_match(std::string_view text, const std::function<void(size_t begin, size_t end)>& found) const;
+  std::string replace(std::string_view text, std::string_view by) const;  // every match
   static std::string escape(const std::string& literal);
 
  private:

@@ -125,6 +125,16 @@ def trained(model, trainer, normalizer=None, pre=None):
     return t
 
 
+def fixed_length(like):
+    """The merges of another tokenizer behind words of five characters, decoded by a regular expression."""
+    model = json.loads(like.to_str())["model"]
+    t = Tokenizer(models.BPE(model["vocab"], [tuple(m) for m in model["merges"]], unk_token="<unk>", fuse_unk=True))
+    t.normalizer = normalizers.Replace(" ", "\u2581")
+    t.pre_tokenizer = pre_tokenizers.FixedLength(length=5)
+    t.decoder = decoders.Sequence([decoders.Replace(Regex("\u2581+|e(?=r)"), " "), decoders.Fuse()])
+    return t
+
+
 def own():
     """Small tokenizers with, between them, every component."""
     out = {}
@@ -208,6 +218,7 @@ def own():
         t.pre_tokenizer = pre
         t.decoder = D.ByteLevel() if "ByteLevel" in repr(pre) else D.Metaspace(prepend_scheme="never")
         out[name] = t
+    out["fixed-length"] = fixed_length(out["metaspace-first"])
     return out
 
 
