@@ -1,5 +1,6 @@
 #include "text/normalizer.h"
 
+#include <algorithm>
 #include <memory>
 
 #include "text/bpe.h"
@@ -26,17 +27,35 @@ std::string each_character(std::string_view text, Map map) {
   return out;
 }
 
+// What Hugging Face's parts do otherwise than Unicode 16: they have tables of the years 2015 and 2016. Nothing below U+061D is in them.
+bool otherwise(const unicode::tables::Range* ranges, int count, char32_t code) {
+  if (code < 0x61D) return false;
+  const auto* end = ranges + count;
+  const auto* found = std::lower_bound(ranges, end, code, [](const auto& range, char32_t c) { return range.last < c; });
+  return found != end && found->first <= code;
+}
+
 // Cc, Cf and Co but for tab and line breaks.
 bool is_bert_control(char32_t code) {
   if (code == '\t' || code == '\n' || code == '\r') return false;
   const unicode::Category c = unicode::category(code);
-  return c == unicode::Cc || c == unicode::Cf || c == unicode::Co || c == unicode::Cs;
+  if (c != unicode::Cc && c != unicode::Cf && c != unicode::Co && c != unicode::Cs) return false;
+  return !otherwise(unicode::tables::kBertControlsOtherwise, unicode::tables::kBertControlsOtherwiseCount, code);
 }
 
-std::string strip_marks(std::string_view text, bool only_nonspacing) {
-  return each_character(text, [only_nonspacing](char32_t code, std::string_view bytes, std::string& out) {
-    const bool mark = only_nonspacing ? unicode::category(code) == unicode::Mn : unicode::is_mark(code);
-    if (!mark) out += bytes;
+bool is_accent(char32_t code) {
+  return unicode::is_mark(code) !=
+         otherwise(unicode::tables::kAccentsOtherwise, unicode::tables::kAccentsOtherwiseCount, code);
+}
+
+bool is_bert_accent(char32_t code) {
+  return (unicode::category(code) == unicode::Mn) !=
+         otherwise(unicode::tables::kBertAccentsOtherwise, unicode::tables::kBertAccentsOtherwiseCount, code);
+}
+
+std::string without(std::string_view text, bool (*removed)(char32_t)) {
+  return each_character(text, [removed](char32_t code, std::string_view bytes, std::string& out) {
+    if (!removed(code)) out += bytes;
   });
 }
 
@@ -110,7 +129,8 @@ bool is_chinese_character(char32_t c) {
 
 bool is_bert_punctuation(char32_t c) {
   if (c < 0x80) return (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
-  return unicode::is_punctuation(c);
+  return unicode::is_punctuation(c) !=
+         otherwise(unicode::tables::kBertPunctuationOtherwise, unicode::tables::kBertPunctuationOtherwiseCount, c);
 }
 
 std::string BertNormalization::operator()(std::string_view text) const {
@@ -124,7 +144,7 @@ std::string BertNormalization::operator()(std::string_view text) const {
     to += bytes;
     if (apart) to += ' ';
   });
-  if (strip_accents) out = strip_marks(unicode::nfd(out), true);
+  if (strip_accents) out = without(unicode::nfd(out), is_bert_accent);
   if (lowercase) out = unicode::lower_each(out);
   return out;
 }
@@ -150,7 +170,7 @@ void Normalizer::add(const Json& json, const std::string& name) {
   } else if (type == "Lowercase") {
     steps_.push_back([](std::string_view t) { return unicode::lower_each(t); });
   } else if (type == "StripAccents") {
-    steps_.push_back([](std::string_view t) { return strip_marks(t, false); });
+    steps_.push_back([](std::string_view t) { return without(t, is_accent); });
   } else if (type == "Strip") {
     const bool left = fields::flag(json, "strip_left", true), right = fields::flag(json, "strip_right", true);
     steps_.push_back([=](std::string_view t) { return strip(t, left, right); });
@@ -177,16 +197,8 @@ void Normalizer::add(const Json& json, const std::string& name) {
     const Json& pattern = fields::at(json, "pattern");
     const std::string to = fields::text(json, "content"), literal = fields::text(pattern, "String");
     if (fields::at(pattern, "Regex").is_string()) {
-      steps_.push_back([regex = Regex(fields::text(pattern, "Regex")), to](std::string_view t) {
-        std::string out;
-        size_t done = 0;
-        regex.for_each_match(t, [&](size_t begin, size_t end) {
-          out += t.substr(done, begin - done);
-          out += to;
-          done = end;
-        });
-        return out += t.substr(done);
-      });
+      steps_.push_back(
+          [regex = Regex(fields::text(pattern, "Regex")), to](std::string_view t) { return regex.replace(t, to); });
     } else if (!literal.empty()) {
       steps_.push_back([literal, to](std::string_view t) { return replace_all(t, literal, to); });
     }

@@ -38,7 +38,7 @@ struct PatternSplitter::Pattern {
     size_t done = 0;
     regex.for_each_match(text, [&](size_t begin, size_t end) {
       if (begin > done) out.push_back(text.substr(done, begin - done));
-      out.push_back(text.substr(begin, end - begin));
+      if (end > begin) out.push_back(text.substr(begin, end - begin));
       done = end;
     });
     if (done < text.size()) out.push_back(text.substr(done));

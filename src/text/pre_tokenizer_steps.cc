@@ -82,7 +82,8 @@ auto splitter(Find find, Behavior behavior, bool invert = false) {
       });
       if (done < piece.size()) parts.push_back({done, piece.size(), invert});
       merge_parts(parts, behavior);
-      for (const Part& p : parts) out.push_back(piece.substr(p.begin, p.end - p.begin));
+      for (const Part& p : parts)
+        if (p.end > p.begin) out.push_back(piece.substr(p.begin, p.end - p.begin));
     }
     work.at_start &= !out.empty() && !work.pieces.empty() && out[0].data() == work.pieces[0].data();
     work.pieces = std::move(out);
@@ -97,6 +98,17 @@ auto each_matching(Matches matches) {
       const unicode::Decoded c = unicode::decode(p, end);
       if (matches(c.code)) found(size_t(p - begin), size_t(p - begin) + size_t(c.length));
       p += c.length;
+    }
+  };
+}
+
+// So many characters at a time.
+auto each_of_length(size_t length) {
+  return [length](std::string_view piece, auto found) {
+    for (const char *begin = piece.data(), *p = begin, *end = p + piece.size(); p < end;) {
+      const char* from = p;
+      for (size_t i = 0; i < length && p < end; i++) p += unicode::decode(p, end).length;
+      found(size_t(from - begin), size_t(p - begin));
     }
   };
 }
@@ -185,6 +197,10 @@ void PreTokenizerSteps::add(const Json& json, const std::string& name, bool last
   } else if (type == "Digits") {
     const Behavior behavior = fields::flag(json, "individual_digits") ? Behavior::kIsolated : Behavior::kContiguous;
     steps_.push_back(splitter(each_matching(unicode::is_number), behavior));
+  } else if (type == "FixedLength") {
+    const int64_t length = fields::number(json, "length", 5);
+    if (length < 1) fields::not_supported(name, "the pre-tokenizer", json);
+    steps_.push_back(splitter(each_of_length(size_t(length)), Behavior::kIsolated));
   } else if (type == "Punctuation") {
     steps_.push_back(splitter(each_matching(is_bert_punctuation), behavior_of(json, name, "Isolated")));
   } else if (type == "Whitespace") {

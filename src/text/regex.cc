@@ -27,8 +27,9 @@ struct Regex::Code {
   explicit Code(const std::string& text) : source(text) {
     int error;
     PCRE2_SIZE offset;
-    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), PCRE2_UTF | PCRE2_UCP, &error, &offset,
-                         nullptr);
+    const std::string translated = pcre2_pattern(text);
+    code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(), PCRE2_UTF | PCRE2_UCP,
+                         &error, &offset, nullptr);
     if (!code) {
       throw Error("pre-tokenizer pattern " + text + ": " + pcre_message(error) + " at offset " + std::to_string(offset),
                   "this tokenizer needs a regular expression that PCRE2 does not know");
@@ -63,19 +64,31 @@ Regex::Regex(const std::string& pattern) : code_(std::make_shared<const Code>(pa
 void Regex::for_each_match(std::string_view text, const std::function<void(size_t, size_t)>& on_match) const {
   const std::unique_ptr<pcre2_match_data, void (*)(pcre2_match_data*)> data(pcre2_match_data_create(1, nullptr),
                                                                             pcre2_match_data_free);
-  for (size_t at = 0; at < text.size();) {
+  size_t last = std::string_view::npos;  // where the last match ended
+  for (size_t at = 0; at <= text.size();) {
     const int found = code_->match(text, at, data.get());
     if (found == PCRE2_ERROR_NOMATCH) break;
     if (found < 0) throw Error("pre-tokenizer pattern " + code_->source + ": " + pcre_message(found));
     const PCRE2_SIZE* span = pcre2_get_ovector_pointer(data.get());
-    if (span[1] <= span[0]) {  // an empty match cuts nothing; go on behind the next character
-      at = std::max(at, size_t(span[0])) + 1;
-      while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) at++;
+    if (span[1] > span[0] || span[0] != last) {
+      on_match(span[0], span[1]);
+      at = last = span[1];
       continue;
     }
-    on_match(span[0], span[1]);
-    at = span[1];
+    at++;  // an empty match right behind another is none; go on behind the next character
+    while (at < text.size() && (static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) at++;
   }
+}
+
+std::string Regex::replace(std::string_view text, std::string_view by) const {
+  std::string out;
+  size_t done = 0;
+  for_each_match(text, [&](size_t begin, size_t end) {
+    out += text.substr(done, begin - done);
+    out += by;
+    done = end;
+  });
+  return out += text.substr(done);
 }
 
 std::string Regex::escape(const std::string& literal) {

@@ -2,6 +2,8 @@
 
 #include "text/bpe.h"
 #include "text/json_fields.h"
+#include "text/regex.h"
+#include "text/unicode.h"
 #include "text/word_model.h"
 
 namespace sedum {
@@ -78,9 +80,16 @@ void TokenDecoder::add(const Json& json, const std::string& name) {
   } else if (type == "Fuse") {
     fused_ = true;
   } else if (type == "Replace") {
-    const std::string from = fields::text(fields::at(json, "pattern"), "String"), to = fields::text(json, "content");
-    if (from.empty()) fields::not_supported(name, "the decoder", json);
-    steps_.push_back([from, to](std::string t, bool) { return replaced(t, from, to); });
+    const Json& pattern = fields::at(json, "pattern");
+    const std::string from = fields::text(pattern, "String"), regex = fields::text(pattern, "Regex"),
+                      to = fields::text(json, "content");
+    if (!from.empty())
+      steps_.push_back([from, to](std::string t, bool) { return replaced(t, from, to); });
+    else if (!regex.empty() && !fused_)  // behind Fuse a match could run over tokens
+      steps_.push_back(
+          [regex = Regex(regex), to](std::string t, bool) { return unicode::is_valid(t) ? regex.replace(t, to) : t; });
+    else
+      fields::not_supported(name, "the decoder", json);
   } else if (type == "Strip") {
     const std::string what = fields::text(json, "content", " ");
     const int64_t left = fields::number(json, "start"), right = fields::number(json, "stop");

@@ -140,9 +140,11 @@ void apply_known_defaults(TokenizerSpec& spec) {
   const auto is = [&](std::initializer_list<std::string_view> names) {
     return std::find(names.begin(), names.end(), spec.pre_tokenizer) != names.end();
   };
-  if (is({"qwen2", "deepseek-r1-qwen", "megrez"})) spec.nfc = true;
-  if (is({"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "tekken"}))
+  if (is({"qwen2", "deepseek-r1-qwen", "megrez", "f2llmv2", "qwen35"})) spec.nfc = true;
+  if (is({"llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2", "jina-v5-nano",
+          "tekken"}))
     spec.ignore_merges = spec.add_bos = true;
+  if (is({"glm4", "glm5", "minicpm5", "youtu", "granite-embed-multi-97m"})) spec.ignore_merges = true;
   if (name == "chameleon") spec.add_bos = true;
 }
 

@@ -84,6 +84,8 @@ void write_components(const TokenizerSpec& spec, OrderedJson& json) {
 }  // namespace
 
 std::string write_tokenizer_json(const TokenizerSpec& spec) {
+  if (spec.model.starts_with("sentencepiece-"))
+    return write_tokenizer_json(sentencepiece_components(spec));  // which adds the unknown token
   OrderedJson json = {
       {"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}, {"added_tokens", OrderedJson::array()}};
   for (const AddedToken& t : spec.added) {
@@ -97,10 +99,8 @@ std::string write_tokenizer_json(const TokenizerSpec& spec) {
   }
   if (spec.model == "components")
     write_components(spec, json);
-  else if (spec.model == "bpe")
-    write_byte_level(spec, json);
   else
-    write_components(sentencepiece_components(spec), json);
+    write_byte_level(spec, json);
   return json.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 

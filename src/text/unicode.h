@@ -8,7 +8,8 @@
 //   }
 //   std::string normal = unicode::nfc(text);
 //
-// The version is pinned: it is the one that Hugging Face's tokenizers cut words with. A byte that is no UTF-8 decodes to kInvalid with
+// The version is pinned: it is the one that Hugging Face's tokenizers cut words with. Its normal forms are of Unicode 9, as theirs are, and
+// lower case of Unicode 17 (tools/unicode_tables.py). A byte that is no UTF-8 decodes to kInvalid with
 // length 1, is in no category, and passes through every function here unchanged.
 
 #include <cstddef>
@@ -100,7 +101,7 @@ std::string lower_each(std::string_view text);  // character by character: every
 std::string to_upper(std::string_view text);
 std::string to_title(std::string_view text);  // every character, as at the beginning of a word
 
-// Normal form C (UAX #15). Text that is normal already costs one pass.
+// Normal form C (UAX #15), as Unicode 9 has it: later marks are not put in order, later letters not taken apart. Text that is normal already costs one pass.
 std::string nfc(std::string_view text);
 bool is_nfc(std::string_view text);
 std::string nfd(std::string_view text);

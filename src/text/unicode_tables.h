@@ -37,4 +37,12 @@ extern const CaseMapping kUpper[], kLower[];
 extern const CaseMapping kTitle[];  // where it is not the upper case
 extern const int kDecompositionCount, kCompatibilityCount, kCompositionCount, kUpperCount, kLowerCount, kTitleCount;
 
+// Where parts of Hugging Face's tokenizers that know an earlier Unicode differ from the category. Sorted, ends included.
+struct Range {
+  char32_t first, last;
+};
+extern const Range kAccentsOtherwise[], kBertAccentsOtherwise[], kBertControlsOtherwise[], kBertPunctuationOtherwise[];
+extern const int kAccentsOtherwiseCount, kBertAccentsOtherwiseCount, kBertControlsOtherwiseCount,
+    kBertPunctuationOtherwiseCount;
+
 }  // namespace sedum::unicode::tables

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
 """Golden token ids of SentencePiece, WordPiece and of tokenizer.json's parts: what sentencepiece and Hugging Face's `tokenizers` give.
 
-    tools/golden/text_tokenizers.py TEST_DATA
+    tools/golden/text_tokenizers.py TEST_DATA [--train]
 
 Writes to tests/golden/text:
-  tokenizers/*.json     small tokenizers trained here on public-domain text, which together use every component
-  tokenizers.json       the stress strings; for each tokenizer a digest of every string's ids and decoded text, and one digest for each file
+  tokenizers/*.json     small tokenizers trained here on public-domain text, which together use every component; with --train alone:
+                        the trainers break ties in another way each time
+  tokenizers.json       the stress strings; for each tokenizer a digest of every string's ids and decoded text, and one digest for each file;
+                        what each normaliser makes of every character
 
 Digests are the first 16 hexadecimal digits of SHA-256 over the ids, written with spaces between; `--show NAME INDEX` prints ids.
 """
@@ -123,6 +125,16 @@ def trained(model, trainer, normalizer=None, pre=None):
     return t
 
 
+def fixed_length(like):
+    """The merges of another tokenizer behind words of five characters, decoded by a regular expression."""
+    model = json.loads(like.to_str())["model"]
+    t = Tokenizer(models.BPE(model["vocab"], [tuple(m) for m in model["merges"]], unk_token="<unk>", fuse_unk=True))
+    t.normalizer = normalizers.Replace(" ", "\u2581")
+    t.pre_tokenizer = pre_tokenizers.FixedLength(length=5)
+    t.decoder = decoders.Sequence([decoders.Replace(Regex("\u2581+|e(?=r)"), " "), decoders.Fuse()])
+    return t
+
+
 def own():
     """Small tokenizers with, between them, every component."""
     out = {}
@@ -206,6 +218,7 @@ def own():
         t.pre_tokenizer = pre
         t.decoder = D.ByteLevel() if "ByteLevel" in repr(pre) else D.Metaspace(prepend_scheme="never")
         out[name] = t
+    out["fixed-length"] = fixed_length(out["metaspace-first"])
     return out
 
 
@@ -214,12 +227,17 @@ UPPER, LOWER, LEAD, APOSTROPHE = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p
 HAN_UPPER, HAN_LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]"
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 QWEN2 = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s| ?[^\s\p{L}\p{N}]+[\r\n]*" + QWEN_TAIL
+GPT4O = f"{LEAD}{UPPER}*{LOWER}+{APOSTROPHE}|{LEAD}{UPPER}+{LOWER}*{APOSTROPHE}" + r"|%s| ?[^\s\p{L}\p{N}]+[\r\n/]*" + QWEN_TAIL
+DEEPSEEK_LEAD = r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
+# The letters of DeepSeek's first models: most of those with case.
+DEEPSEEK_LLM = "\\s?[A-Za-z\u00b5\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u01ba\u01bc-\u01bf\u01c4-\u0293\u0295-\u02af\u0370-\u0373\u0376\u0377\u037b-\u037d\u037f\u0386\u0388-\u038a\u038c\u038e-\u03a1\u03a3-\u03f5\u03f7-\u0481\u048a-\u052f\u0531-\u0556\u10a0-\u10c5\u13a0-\u13f5\u13f8-\u13fd\u1c90-\u1cba\u1cbd-\u1cbf\u1d00-\u1d2b\u1d6b-\u1d77\u1d79-\u1d9a\u1e00-\u1f15\u1f18-\u1f1d\u1f20-\u1f45\u1f48-\u1f4d\u1f50-\u1f57\u1f59\u1f5b\u1f5d\u1f5f-\u1f7d\u1f80-\u1fb4\u1fb6-\u1fbc\u1fbe\u1fc2-\u1fc4\u1fc6-\u1fcc\u1fd0-\u1fd3\u1fd6-\u1fdb\u1fe0-\u1fec\u1ff2-\u1ff4\u1ff6-\u1ffc\u2102\u2107\u210a-\u2113\u2115\u2119-\u211d\u2124\u2126\u2128\u212a-\u212d\u212f-\u2134\u2139\u213c-\u213f\u2145-\u2149\u214e\u2183\u2184\u2c00-\u2c7b\u2c7e-\u2ce4\u2ceb-\u2cee\u2cf2\u2cf3\ua640-\ua66d\ua680-\ua69b\ua722-\ua76f\ua771-\ua787\ua78b-\ua78e\uab70-\uabbf\ufb00-\ufb06\ufb13-\ufb17\uff21-\uff3a\uff41-\uff5a\U00010400-\U0001044f\U000104b0-\U000104d3\U000104d8-\U000104fb\U00010c80-\U00010cb2\U00010cc0-\U00010cf2\U000118a0-\U000118df\U0001e900-\U0001e943]+"
+# By name of tokenizer.ggml.pre: patterns whose matches are isolated, or (pattern, behaviour).
 PUBLISHED = {
     "gpt-2": [GPT2],
     "smollm": [r"\p{N}", GPT2],
     "qwen2": [QWEN2 % r"\p{N}"],
     "llama-bpe": [QWEN2 % r"\p{N}{1,3}"],
-    "gpt-4o": [f"{LEAD}{UPPER}*{LOWER}+{APOSTROPHE}|{LEAD}{UPPER}+{LOWER}*{APOSTROPHE}" + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + QWEN_TAIL],
+    "gpt-4o": [GPT4O % r"\p{N}{1,3}"],
     "tekken": [f"{LEAD}{UPPER}*{LOWER}+|{LEAD}{UPPER}+{LOWER}*" + r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*" + QWEN_TAIL],
     "kimi-k2": [r"[\p{Han}]+|" + f"{LEAD}{HAN_UPPER}*{HAN_LOWER}+{APOSTROPHE}|{LEAD}{HAN_UPPER}+{HAN_LOWER}*{APOSTROPHE}" + r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*" + QWEN_TAIL],
     "deepseek-v3": [r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*" + QWEN_TAIL],
@@ -228,16 +246,55 @@ PUBLISHED = {
     "bloom": [" ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+"],
     "viking": [" ?[^(\\s|.,!?\u2026\u3002\uff0c\u3001\u0964\u06d4\u060c)]+", r"\p{N}"],
     "bailingmoe": [r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"],
+    "deepseek-llm": [r"[\r\n]", DEEPSEEK_LLM, r"\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+", r"\s+$", "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", r"\p{N}+"],
+    "chameleon": ["<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", r"([\t\n]|    |  )", r"\p{N}", r"[\p{P}!-/:-@\[-`{-~]", GPT2],
+    "superbpe": [r"\p{N}+", r"(?=(\d{3})+(?!\d))"],
+    "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
+    "qwen35": [r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*" + QWEN_TAIL],
+    "ufakzeka": [r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*" + QWEN_TAIL],
+    "minicpm5": [r"\p{N}{1,3}", QWEN2 % r"\p{N}+"],
+    "jais-2": [(QWEN2 % r"\p{N}{1,3}").removesuffix(r"\s+(?!\S)|\s+") + "".join(rf"\s{{{n}}}(?!\S)|" for n in (512, 256, 128, 64, 32, 16, 8, 4)) + r"\s{1,2}(?!\S)|\s{1}"],
+    "exaone-moe": [r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"],
+    "laguna": [(r"(?:\r?\n)+(?!\r?\n)", "merged_with_next"), QWEN2 % r"\p{N}"],
+    "tiny_aya": [r"\d{1,3}(?=(?:\d{3})*\b)", GPT4O % r"\p{N}{1,3}"],
+    "youtu": ["[\uac00-\ud7a3\u3131-\u318e]+|[\uff01\u2026\u201c\u201d\u2018\u2019\u2014\uff1a\uff1b\uff0c\u3001-\u303f\ufe30-\ufe4f]+|[\u3105-\u312f]+|[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", GPT4O % r"\p{N}"],
+    "spark2_5": [r"\p{N}{1,3}", "[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", DEEPSEEK_LEAD + r"| ?[\p{P}\p{S}]+|[\r\n]|\s+(?!\S)|\s+", r"\p{N}"],
+    # Arcee's Trinity; Oniguruma reads {3}+ as a repetition of the group of three.
+    "afmoe": [r"\p{Nd}{1,510}(?=(?>\p{Nd}{510})*(?:\P{Nd}|$))|\G\p{Nd}{510}", r"\A\p{Nd}{1,2}(?=\p{Nd}{3}+\z)", r"\A\p{Nd}{3}|\G\p{Nd}{3}",
+              r"(?:[\u4E00-\u9FFF\u3040-\u309F\u30A0-\u30FF\u3400-\u4DBF\uf900-\uFAFF\uFF65-\uFF9F\u2F00-\u2FDF]+|[\u0E00-\u0E7F]+|[\u0E80-\u0EFF]+|[\u1780-\u17FF]+|[\u1000-\u109F\uAA60-\uAA7F\uA9E0-\uA9FF]+|[\uAC00-\uD7AF\u1100-\u11FF]+)",
+              DEEPSEEK_LEAD + r"| ?[\p{P}\p{S}]+[\r\n]*" + QWEN_TAIL],
     "seed-coder": [r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}| ?[^\s\p{L}\p{N}\r\n]+" + QWEN_TAIL],
 }
+
+
+def splits(patterns):
+    return [pre_tokenizers.Split(Regex(p), "isolated") if isinstance(p, str) else pre_tokenizers.Split(Regex(p[0]), p[1]) for p in patterns]
 
 
 def published(patterns):
     """The tiny byte-level vocabulary behind other pre-tokenizers."""
     model = json.loads((GOLDEN / "tiny_tokenizer.json").read_text())["model"]
     t = Tokenizer(models.BPE(model["vocab"], [tuple(m) for m in model["merges"]]))
-    t.pre_tokenizer = pre_tokenizers.Sequence([*(pre_tokenizers.Split(Regex(p), "isolated") for p in patterns), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    t.pre_tokenizer = pre_tokenizers.Sequence([*splits(patterns), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     return t
+
+
+def cuts(patterns):
+    """Lengths of the pieces in bytes: few merges of the tiny vocabulary would run over a cut that is missing."""
+    cut = pre_tokenizers.Sequence(splits(patterns))
+    return [short(len(piece.encode()) for piece, _ in cut.pre_tokenize_str(s)) for s in STRINGS]
+
+
+def every_character():
+    """Each character of Unicode through each normaliser, among marks that have an order, and between letters through the cut at punctuation: digests by 4,096 code points."""
+    N, punctuation = normalizers, pre_tokenizers.Punctuation()
+    bert = lambda **parts: N.BertNormalizer(**{"clean_text": False, "handle_chinese_chars": False, "strip_accents": False, "lowercase": False} | parts)
+    parts = {"NFC": N.NFC(), "NFD": N.NFD(), "NFKC": N.NFKC(), "NFKD": N.NFKD(), "Lowercase": N.Lowercase(), "StripAccents": N.StripAccents(),
+             "clean_text": bert(clean_text=True), "handle_chinese_chars": bert(handle_chinese_chars=True), "strip_accents": bert(strip_accents=True)}
+    ways = {name: lambda text, n=n: n.normalize_str(text) for name, n in parts.items()}
+    ways["Punctuation"] = lambda text: "\n".join(piece for piece, _ in punctuation.pre_tokenize_str(text))
+    blocks = [[chr(c) for c in range(start, start + 4096) if not 0xD800 <= c < 0xE000] for start in range(0, 0x110000, 4096)]
+    return {name: [text_digest("".join(way(f"a{c}\u0334\u0345{c}b\n") for c in block)) for block in blocks if block] for name, way in ways.items()}
 
 
 PAIRS = [("How often?", "Rarely."), ("a " * 40, "b c " * 30), ("short", "long " * 60), ("long " * 60, "short"), ("", ""), ("One more, please", "and another one")]
@@ -253,17 +310,18 @@ def pairs(t):
 def main():
     folder = GOLDEN / "tokenizers"
     folder.mkdir(exist_ok=True)
-    out = {"strings": STRINGS, "invalid": [b.hex() for b in INVALID], "pairs": PAIRS, "tokenizers": {}}
-    for name, t in own().items():
-        t.save(str(folder / f"{name}.json"), pretty=False)
+    out = {"strings": STRINGS, "invalid": [b.hex() for b in INVALID], "pairs": PAIRS, "every": every_character(), "tokenizers": {}}
+    if "--train" in sys.argv:
+        for name, t in own().items():
+            t.save(str(folder / f"{name}.json"), pretty=False)
+    for name, t in ((p.stem, Tokenizer.from_file(str(p))) for p in sorted(folder.glob("*.json"))):
         framed = {}
         if t.post_processor is not None:
             framed = {"framed": pairs(t)}
             t.no_truncation(), t.no_padding()
-        older = {} if name in ("llama", "roberta") else {"older": True}
-        out["tokenizers"]["own/" + name] = {**hf(t, files=False), **framed, **older}
+        out["tokenizers"]["own/" + name] = {**hf(t, files=False), **framed}
     for name, patterns in PUBLISHED.items():
-        out["tokenizers"]["pre/" + name] = hf(published(patterns), files=False)
+        out["tokenizers"]["pre/" + name] = {**hf(published(patterns), files=False), "cuts": cuts(patterns)}
         del out["tokenizers"]["pre/" + name]["decoded"]  # without a decoder
     out["tokenizers"]["mistral.model"] = spm(sentencepiece.SentencePieceProcessor(model_file=str(DATA / "tokenizers/mistral-v1-tokenizer.model")))
     out["tokenizers"]["t5.model"] = spm(sentencepiece.SentencePieceProcessor(model_file=str(DATA / "tokenizers/t5-spiece.model")))
@@ -273,11 +331,6 @@ def main():
     out["tokenizers"]["t5.json"] = hf(t5_json())
     # There a normalised added token is decoded with the mark that the normaliser put before it.
     out["tokenizers"]["own/llama"]["decoded"][STRINGS.index("the  KEEP  end")] = None
-    for name in ("bert-uncased", "bert-chinese", "t5.json"):
-        out["tokenizers"][name]["older"] = True
-    # Parts of the reference know Unicode of another year; what is newer than 3.2 is left out there ("older").
-    # So is U+180E, which has been a space and is none.
-    out["newer"] = [any(unicodedata.ucd_3_2_0.category(c) == "Cn" or c == "\u180e" for c in s) for s in STRINGS]
     (GOLDEN / "tokenizers.json").write_text(json.dumps(out, ensure_ascii=True, separators=(",", ":")).replace('"own/', '\n"own/').replace('"pre/', '\n"pre/') + "\n")
 
 

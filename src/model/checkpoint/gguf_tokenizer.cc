@@ -53,12 +53,36 @@ void read_sentencepiece(const GgufFile& file, bool unigram, TokenizerSpec& spec)
   spec.add_bos = !unigram, spec.add_eos = unigram;
 }
 
-void read_byte_level(const GgufFile& file, TokenizerSpec& spec) {
-  spec.pre_tokenizer = file.get_or<std::string>("tokenizer.ggml.pre", "gpt-2");
-  if (spec.pre_tokenizer == "default") spec.pre_tokenizer = "gpt-2";
+// Merges over the characters of a whole text, ▁ for spaces, bytes for characters without a token (Gemma 4's tokenizer.json).
+void read_character_level(const GgufFile& file, TokenizerSpec& spec) {
+  spec.model = "components";
+  spec.merges = strings(file, "tokenizer.ggml.merges");
+  spec.components = R"({
+    "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "▁"},
+    "model": {"type": "BPE", "byte_fallback": true, "fuse_unk": true},
+    "decoder": {"type": "Sequence", "decoders": [
+      {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]}
+  })";
+}
+
+void read_byte_level(const GgufFile& file, const std::string& pre, TokenizerSpec& spec) {
+  spec.pre_tokenizer = pre;
   apply_known_defaults(spec);
   spec.merges = strings(file, "tokenizer.ggml.merges");
   spec.add_prefix_space = file.get_or<bool>("tokenizer.ggml.add_space_prefix", false);
+}
+
+// `gpt2` is what llama.cpp calls any merges in order; the pre-tokenizer's name says of what. Where there is none it takes patterns of its
+// own, which are no model's.
+void read_merges(const GgufFile& file, bool gemma, TokenizerSpec& spec) {
+  std::string pre = file.get_or<std::string>("tokenizer.ggml.pre", gemma ? "gemma4" : "default");
+  if (pre.empty()) pre = "default";
+  if (gemma || pre == "gemma4" || pre == "granite-embed-multi-311m" || pre == "sarvam-moe")
+    return read_character_level(file, spec);
+  if (pre == "whitespace")
+    throw Error(file.where() + ": the pre-tokenizer \"whitespace\" cuts characters, not bytes",
+                "use the model's tokenizer.json");
+  read_byte_level(file, pre, spec);
 }
 
 constexpr std::string_view kPhi3Unstripped[] = {"<unk>", "<s>", "<|endoftext|>"};
@@ -100,20 +124,21 @@ TokenizerSpec read_gguf_tokenizer(const GgufFile& file) {
   TokenizerSpec spec;
   spec.tokens = strings(file, "tokenizer.ggml.tokens");
   read_kinds(file, spec);
-  if (model == "gpt2")
-    read_byte_level(file, spec);
+  const bool merges = model == "gpt2" || model == "gemma4";
+  if (merges)
+    read_merges(file, model == "gemma4", spec);
   else if (model == "llama" || model == "t5")
     read_sentencepiece(file, model == "t5", spec);
   else
     throw Error(file.where() + ": the tokenizer \"" + printable(model) + "\" is not known here",
-                "gpt2 (byte-level BPE), llama and t5 (SentencePiece) and bert (WordPiece) can be used");
+                "gpt2 (byte-level BPE), gemma4, llama and t5 (SentencePiece) and bert (WordPiece) can be used");
   spec.bos = file.get_or<int32_t>("tokenizer.ggml.bos_token_id", -1);
   spec.eos = file.get_or<int32_t>("tokenizer.ggml.eos_token_id", -1);
-  spec.unk = file.get_or<int32_t>("tokenizer.ggml.unknown_token_id", model == "gpt2" ? -1 : model == "llama" ? 0 : 2);
+  spec.unk = file.get_or<int32_t>("tokenizer.ggml.unknown_token_id", merges ? -1 : model == "llama" ? 0 : 2);
   spec.pad = file.get_or<int32_t>("tokenizer.ggml.padding_token_id", -1);
   spec.add_bos = file.get_or<bool>("tokenizer.ggml.add_bos_token", spec.add_bos);
   spec.add_eos = file.get_or<bool>("tokenizer.ggml.add_eos_token", spec.add_eos);
-  if (model != "gpt2") list_gguf_added(spec, is_phi3_name(file.get_or<std::string>("general.name", "")));
+  if (spec.model != "bpe") list_gguf_added(spec, is_phi3_name(file.get_or<std::string>("general.name", "")));
   return finish(std::move(spec));
 }
 
