@@ -119,6 +119,13 @@ std::string render_error(const std::string& source, TemplateLimits limits) {
 
 std::string error_of(const std::string& source) { return render_error(source, {}); }
 
+// Found by fuzzing: numbers beyond a double's range ended the program.
+TEST(Jinja, NumbersBeyondTheRange) {
+  const auto text = [](const std::string& source) { return ChatTemplate(source).render(Json::array(), {}); };
+  EXPECT_EQ(text("{{ 1e999 }} {{ -1e999 }} {{ 0703e685 < 2387904 }}"), "inf -inf False");
+  EXPECT_EQ(text("{{ 1e-999 }} {{ 4e-320 > 0 }}"), "0.0 True");
+}
+
 TEST(Jinja, ErrorsNameLineAndReason) {
   EXPECT_THAT(error_of("a\nb\n{{ missing.x }}"), HasSubstr("line 3: 'missing' is undefined"));
   EXPECT_THAT(error_of("{{ raise_exception('no system role') }}"), HasSubstr("line 1: no system role"));

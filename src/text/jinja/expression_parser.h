@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <initializer_list>
 
 #include "text/jinja/ast.h"
@@ -204,7 +205,8 @@ class ExpressionParser {
         return constant(Value(integer(token.text)), token.line);
       case TokenType::kFloat:
         next();
-        return constant(Value(std::stod(token.text)), token.line);
+        return constant(Value(std::strtod(token.text.c_str(), nullptr)),
+                        token.line);  // 1e999 is infinite, as in Python
       case TokenType::kOperator:
         if (skip_operator("(")) {
           ExprPtr e = tuple(true);
