@@ -99,7 +99,7 @@ void naive_backward(ThreadPool& pool, const AttentionBackward<T>& call, std::spa
 
 // The kernels in force; none: the naive twins.
 template <class T>
-const AttentionKernels<T>* attention_kernels() {
+const AttentionKernels<T>* attention_kernels(bool bf16_products = false) {
   if constexpr (!std::is_same_v<T, double>) {
     constexpr bool f32 = std::is_same_v<T, float>;
     switch (isa()) {
@@ -113,10 +113,11 @@ const AttentionKernels<T>* attention_kernels() {
       case Isa::kAvx512:
       case Isa::kAvx512Bf16:
       case Isa::kAmx:
+        bf16_products = bf16_products && isa() != Isa::kAvx512;
         if constexpr (f32)
-          return &kAvx512AttentionF32;
+          return bf16_products ? &kAvx512PairsAttentionF32 : &kAvx512AttentionF32;
         else
-          return &kAvx512AttentionBf16;
+          return bf16_products ? &kAvx512PairsAttentionBf16 : &kAvx512AttentionBf16;
     }
   }
   return nullptr;
@@ -202,7 +203,7 @@ QuantiseHead quantise_head() {
 
 AttentionScratch attention_scratch(const AttentionShape& shape, std::span<const AttentionSegment> segments,
                                    bool backward) {
-  const AttentionKernels<float>* kernels = attention_kernels<float>();  // all of them hold f32
+  const AttentionKernels<float>* kernels = attention_kernels<float>(shape.bf16_products);  // all of them hold f32
   AttentionScratch need;
   if (!kernels) return need;
   int64_t each = 0, once = 0;
@@ -224,7 +225,8 @@ void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<
                        stat_t<T>* log_sum_exp, const Dropout* dropout) {
   SEDUM_CHECK(kv.dtype != DType::kI8 || kv.page_size > 0);
   const AttentionForward<T> call{shape, kv, q, q_stride, out, out_stride, log_sum_exp};
-  if (const AttentionKernels<T>* kernels = dropout ? nullptr : attention_kernels<T>()) {
+  const bool pairs = shape.bf16_products && kv.page_size == 0;
+  if (const AttentionKernels<T>* kernels = dropout ? nullptr : attention_kernels<T>(pairs)) {
     if constexpr (!std::is_same_v<T, double>) fast_forward(pool, *kernels, call, segments);
   } else {
     naive_forward(pool, call, segments, dropout);
@@ -237,7 +239,7 @@ void attention_backward(ThreadPool& pool, const AttentionShape& shape, std::span
                         int64_t out_stride, const stat_t<T>* log_sum_exp, T* dq, T* dk, T* dv, const Dropout* dropout) {
   SEDUM_CHECK(kv.page_size == 0 && kv.dtype != DType::kI8);
   const AttentionBackward<T> call{shape, kv, dout, q, q_stride, out, out_stride, log_sum_exp, dq, dk, dv};
-  if (const AttentionKernels<T>* kernels = dropout ? nullptr : attention_kernels<T>()) {
+  if (const AttentionKernels<T>* kernels = dropout ? nullptr : attention_kernels<T>(shape.bf16_products)) {
     if constexpr (!std::is_same_v<T, double>) fast_backward(pool, *kernels, call, segments);
   } else {
     naive_backward(pool, call, segments, dropout);

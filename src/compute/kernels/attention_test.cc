@@ -40,6 +40,20 @@ std::vector<Case> cases() {
   };
 }
 
+// Products of bf16 have kernels of their own.
+std::vector<Isa> isas_of_attention() {
+  std::vector<Isa> all = isas_to_test();
+  if (available(Isa::kAvx512Bf16)) all.push_back(Isa::kAvx512Bf16);
+  return all;
+}
+
+// The same with products of f32 and of bf16.
+std::vector<Case> both_products() {
+  std::vector<Case> all = cases();
+  for (Case& c : cases()) c.shape.bf16_products = true, all.push_back(c);
+  return all;
+}
+
 // The tensors of a case in type T, keys and values in type K; and where they stand.
 template <class T, class K>
 struct Tensors {
@@ -148,6 +162,67 @@ void expect_backward_like_twin() {
 TEST(Attention, BackwardLikeTwin) { expect_backward_like_twin<float, float>(); }
 TEST(Attention, BackwardLikeTwinHalf) { expect_backward_like_twin<bf16, bf16>(); }
 
+double rms(const std::vector<double>& x) {
+  double sum = 0;
+  for (const double v : x) sum += v * v;
+  return std::sqrt(sum / double(x.size()));
+}
+template <class T>
+double rms_difference(const std::vector<T>& a, const std::vector<double>& b) {
+  std::vector<double> difference = widened(a);
+  for (size_t i = 0; i < b.size(); ++i) difference[i] -= b[i];
+  return rms(difference);
+}
+double largest(const std::vector<double>& x) {
+  double most = 0;
+  for (const double v : x) most = std::max(most, std::abs(v));
+  return most;
+}
+
+// Inputs that are bf16 already: what is left are weights and score gradients, each rounded by at most 2^-9 of itself. So an output is off by 2^-9
+// Σ p |v| at most, dv by that of Σ p |dout| over queries, dq and dk by that of Σ |ds| |k| and Σ |ds| |q|, where |ds| ≤ 2 p scale max |dp|. Errors
+// are independent: their root mean square is smaller still, and told by the results' own.
+template <class T>
+void expect_pairs_like_twin() {
+  ThreadPool pool(2);
+  for (const Isa isa : isas_of_attention()) {
+    if (isa < Isa::kAvx512Bf16) continue;  // there nothing is rounded, and nothing is other than above
+    const ScopedIsa forced(isa);
+    for (Case c : cases()) {
+      Tensors<T, bf16> t(c);
+      for (auto* values : {&t.q, &t.dout})
+        for (T& v : *values) v = T(float(bf16(static_cast<float>(v))));
+      auto o = oracle(pool, c, t);
+      c.shape.bf16_products = true;
+      t.forward(pool, c.shape);
+      const std::string what = std::string(c.name) + " on " + name(isa);
+      const double flips = 0x1p15;  // 2^-9 in units of 2^-24
+      expect_near(t.out, o.out, slack(c) + flips, largest(o.values), what + ": out");
+      expect_near(t.lse, o.lse, slack(c), 1, what + ": log-sum-exp");
+      const double own = sizeof(T) == 2 ? 0x1p-9 : 0;  // results that are stored as bf16
+      EXPECT_LE(rms_difference(t.out, o.out), (0x1p-9 + own) * rms(o.out)) << what;
+      o.out = widened(t.out), o.lse = widened(t.lse);
+      auto sums = o;
+      sums.point();
+      std::fill(sums.dout.begin(), sums.dout.end(), 1.0);
+      sums.backward(pool, c.shape);
+      o.backward(pool, c.shape);
+      t.backward(pool, c.shape);
+      const double weights = std::max(1.0, largest(sums.dv)),  // Σ p over the queries that see a key
+          ds = 2 * double(c.shape.scale) * 6 * std::sqrt(double(c.shape.head_dim));
+      expect_near(t.dq, o.dq, slack(c) + flips, ds * largest(o.keys), what + ": dq");
+      expect_near(t.dk, o.dk, slack(c) + flips, ds * weights * largest(o.q), what + ": dk");
+      expect_near(t.dv, o.dv, slack(c) + flips, weights * largest(o.dout), what + ": dv");
+      EXPECT_LE(rms_difference(t.dq, o.dq), (0x1p-8 + own) * rms(o.dq)) << what;
+      EXPECT_LE(rms_difference(t.dk, o.dk), (0x1p-8 + own) * rms(o.dk)) << what;
+      EXPECT_LE(rms_difference(t.dv, o.dv), (0x1p-8 + own) * rms(o.dv)) << what;
+    }
+  }
+}
+
+TEST(Attention, PairsLikeTwin) { expect_pairs_like_twin<float>(); }
+TEST(Attention, PairsLikeTwinHalf) { expect_pairs_like_twin<bf16>(); }
+
 // (f(x + h) − f(x − h)) / 2h against the twin's gradients in double, every input of small cases.
 TEST(Attention, TwinByFiniteDifferences) {
   ThreadPool pool(1);
@@ -207,9 +282,9 @@ TEST(Attention, MasksAreBiases) {
 }
 
 TEST(Attention, SameBitsForAnyThreadCount) {
-  for (const Isa isa : isas_to_test()) {
+  for (const Isa isa : isas_of_attention()) {
     const ScopedIsa forced(isa);
-    for (const Case& c : cases()) {
+    for (const Case& c : both_products()) {
       ThreadPool one(1);
       Tensors<float, float> alone(c);
       alone.forward(one, c.shape), alone.backward(one, c.shape);
@@ -228,9 +303,9 @@ TEST(Attention, SameBitsForAnyThreadCount) {
 
 TEST(Attention, SegmentsLikeSeparateRuns) {
   ThreadPool pool(2);
-  for (const Isa isa : isas_to_test()) {
+  for (const Isa isa : isas_of_attention()) {
     const ScopedIsa forced(isa);
-    for (const Case& c : cases()) {
+    for (const Case& c : both_products()) {
       Tensors<float, bf16> together(c), apart(c);
       together.forward(pool, c.shape), together.backward(pool, c.shape);
       for (const AttentionSegment& segment : together.segments) {
@@ -248,11 +323,11 @@ TEST(Attention, SegmentsLikeSeparateRuns) {
 
 // A prefill of 1,100 keys at once, in pieces, and as single tokens over ever longer caches: the same bits.
 TEST(Attention, DecodeLikePrefill) {
-  for (const Isa isa : isas_to_test()) {
+  for (const Isa isa : isas_of_attention()) {
     if (isa == Isa::kPortable) continue;  // slow, and one query at a time by construction
     const ScopedIsa forced(isa);
-    for (const int window : {0, 300}) {
-      const Case c{"prefill", {6, 2, 64, 0.125f, true, window}, {{1100, 1100}}};
+    for (const auto& [window, pairs] : {std::pair{0, false}, {300, false}, {0, true}, {300, true}}) {
+      const Case c{"prefill", {6, 2, 64, 0.125f, true, window, 0, pairs}, {{1100, 1100}}};
       ThreadPool one(1), three(3);
       Tensors<float, float> whole(c), pieces(c), steps(c);
       whole.forward(three, c.shape);

@@ -7,12 +7,19 @@
 namespace sedum::ops {
 namespace {
 
+// bf16 runs, and those that train through int8 layers, whose gradients are bf16.
+bool multiplies_bf16(const Context& ctx, bool records) {
+  return ctx.compute == Compute::kBF16 || (ctx.compute == Compute::kInt8 && records);
+}
+
 KeysValues rows_of(const Tensor& k, const Tensor& v) { return {k.dtype(), k.raw(), v.raw(), k.size(-1), 0, 0}; }
 
 }  // namespace
 
-Variable attention(Context& ctx, const Variable& q, const Variable& k, const Variable& v, const AttentionShape& shape,
+Variable attention(Context& ctx, const Variable& q, const Variable& k, const Variable& v, const AttentionShape& wanted,
                    const Segments& segments, float dropout, uint32_t site) {
+  AttentionShape shape = wanted;
+  shape.bf16_products = multiplies_bf16(ctx, recording(ctx, {&q, &k, &v}));
   const int64_t width = int64_t(shape.num_heads) * shape.head_dim,
                 kv_width = int64_t(shape.num_key_value_heads) * shape.head_dim;
   check_same_shape("attention", k, v);

@@ -36,15 +36,25 @@ void pack_backward(const AttentionBackward<T>& call, const AttentionSegment& seg
   const int64_t dim = call.shape.head_dim, stride = padded(dim);
   for (int64_t i = 0; i < segment.query_count; ++i) {
     const int64_t row = segment.query_begin + i;
-    const T *dy = call.dout + row * call.out_stride + head * dim, *out = call.out + row * call.out_stride + head * dim;
     pack_row(call.q + row * call.q_stride + head * dim, dim, s.q + i * stride);
-    pack_row(dy, dim, s.dy + i * stride);
+    pack_row(call.dout + row * call.out_stride + head * dim, dim, s.dy + i * stride);
+  }
+}
+
+// Σ p dp = dout · out of each query, its log-sum-exp, and dq = 0.
+template <class T>
+void prepare_rows(const AttentionBackward<T>& call, const AttentionSegment& segment, int head,
+                  const BackwardScratch& s) {
+  const int64_t dim = call.shape.head_dim;
+  for (int64_t i = 0; i < segment.query_count; ++i) {
+    const int64_t row = segment.query_begin + i;
+    const T *dy = call.dout + row * call.out_stride + head * dim, *out = call.out + row * call.out_stride + head * dim;
     s.delta[i] =
         fold_sum(dim, [&](Vec sum, int64_t d, auto part) { return fma(load(dy + d, part), load(out + d, part), sum); });
     const float lse = call.log_sum_exp[row * call.shape.num_heads + head];
     s.lse[i] = lse == -kInfinity ? kInfinity : lse;  // saw nothing: every weight becomes exp(−∞)
   }
-  std::memset(s.dq, 0, size_t(segment.query_count * stride) * sizeof(float));
+  std::memset(s.dq, 0, size_t(segment.query_count * padded(dim)) * sizeof(float));
 }
 
 // Products into weights (p) and score gradients (ds), zero where a query does not look.
@@ -130,36 +140,51 @@ void pack_keys(const AttentionShape& shape, const KeysValues& kv, const Attentio
   pack_transposed(where, where, shape.head_dim, s.values_t);
 }
 
-template <class T>
-void backward(const AttentionBackward<T>& call, const AttentionSegment& segment, int head, float* memory, float* dk,
-              float* dv) {
+// Blocks of keys, each packed by pack(pointer to its type, kv_head, key, n, scratch), and for each the blocks of queries that see it:
+// visit(shape of one head, block, key, n, scratch, dk, dv).
+template <class T, class PackKeys, class Visit>
+void backward_over_keys(const AttentionBackward<T>& call, const AttentionSegment& segment, int head, float* memory,
+                        float* dk, float* dv, PackKeys&& pack, Visit&& visit_block) {
   AttentionShape shape = call.shape;
   const int kv_head = head / (shape.num_heads / shape.num_key_value_heads);
   const int64_t dim = shape.head_dim, stride = padded(dim);
   const BackwardScratch s(memory, dim, segment.query_count);
-  pack_backward(call, segment, head, s);
+  prepare_rows(call, segment, head, s);
   std::memset(dk, 0, size_t(segment.key_count * stride) * sizeof(float));
   std::memset(dv, 0, size_t(segment.key_count * stride) * sizeof(float));
   shape.num_heads = shape.num_key_value_heads = 1;  // a row is a query here
   for (int64_t key = 0; key < segment.key_count; key += kKeyBlock) {
     const int n = int(segment.key_count - key < kKeyBlock ? segment.key_count - key : kKeyBlock);
     if (call.kv.dtype == DType::kBF16)
-      pack_keys<bf16>(call.shape, call.kv, segment, kv_head, key, n, s);
+      pack(static_cast<bf16*>(nullptr), kv_head, key, n, s);
     else
-      pack_keys<float>(call.shape, call.kv, segment, kv_head, key, n, s);
+      pack(static_cast<float*>(nullptr), kv_head, key, n, s);
     for (int64_t i = 0; i < segment.query_count; i += kQueryBlock) {
       const QueryBlock block{segment, 0, i,
                              i + kQueryBlock < segment.query_count ? i + kQueryBlock : segment.query_count};
       if (ref::visible_keys(shape, segment, block.begin).begin >= key + n ||
           ref::visible_keys(shape, segment, block.end - 1).end <= key)
         continue;
-      visit(shape, block, key, n, head, s, dk + key * stride, dv + key * stride);
+      visit_block(shape, block, key, n, s, dk + key * stride, dv + key * stride);
     }
   }
   for (int64_t i = 0; i < segment.query_count; ++i) {
     T* const to = call.dq + (segment.query_begin + i) * call.q_stride + head * dim;
     for_vectors(dim, [&](int64_t d, auto part) { store(to + d, load(s.dq + i * stride + d), part); });
   }
+}
+
+template <class T>
+void backward(const AttentionBackward<T>& call, const AttentionSegment& segment, int head, float* memory, float* dk,
+              float* dv) {
+  pack_backward(call, segment, head, BackwardScratch(memory, call.shape.head_dim, segment.query_count));
+  backward_over_keys(
+      call, segment, head, memory, dk, dv,
+      [&]<class K>(K*, int kv_head, int64_t key, int n, const BackwardScratch& s) {
+        pack_keys<K>(call.shape, call.kv, segment, kv_head, key, n, s);
+      },
+      [&](const AttentionShape& one_head, const QueryBlock& block, int64_t key, int n, const BackwardScratch& s,
+          float* dk_at, float* dv_at) { visit(one_head, block, key, n, head, s, dk_at, dv_at); });
 }
 
 template <class T>

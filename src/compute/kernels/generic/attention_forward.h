@@ -198,16 +198,24 @@ void attend_stored(const AttentionShape& shape, const KeysValues& kv, const Quer
   }
 }
 
+// The keys of one chunk that a block's queries see, from the beginning of the first one's block.
+struct ChunkKeys {
+  int64_t begin, end;
+};
+inline ChunkKeys keys_of_chunk(const AttentionShape& shape, const QueryBlock& block, int64_t chunk) {
+  const int64_t first = ref::visible_keys(shape, block.segment, block.begin).begin / kKeyBlock * kKeyBlock;
+  const int64_t end = ref::visible_keys(shape, block.segment, block.end - 1).end;
+  return {chunk * kKeyChunk > first ? chunk * kKeyChunk : first,
+          (chunk + 1) * kKeyChunk < end ? (chunk + 1) * kKeyChunk : end};
+}
+
 // The state of a block's rows after the keys of one chunk, from nothing.
 template <class K>
 void attend_keys(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t chunk,
                  const ForwardScratch& scratch, State state) {
   const int64_t rows = rows_of(shape, block.end - block.begin);
   clear(shape, state, rows);
-  const int64_t first = ref::visible_keys(shape, block.segment, block.begin).begin / kKeyBlock * kKeyBlock;
-  const int64_t end = ref::visible_keys(shape, block.segment, block.end - 1).end;
-  const int64_t key = chunk * kKeyChunk > first ? chunk * kKeyChunk : first;
-  const int64_t chunk_end = (chunk + 1) * kKeyChunk < end ? (chunk + 1) * kKeyChunk : end;
+  const auto [key, chunk_end] = keys_of_chunk(shape, block, chunk);
   if (key >= chunk_end) return;
   if constexpr (sizeof(K) > 1) {
     if (rows <= kRowsOfStored && usable_pages(shape, kv))

@@ -33,6 +33,12 @@ struct Sums {
   bool resume;
 };
 
+// How two lines of what K's are packed into are multiplied. (Pairs: simd/avx512_pairs.h.)
+template <class K>
+SEDUM_INLINE Vec multiply_add(K, Vec a, Vec b, Vec c) {
+  return fma(a, b, c);
+}
+
 // c (kRows × kVectors · kLanes) = [c +] Σ_k a(r, k) · b(k, :). Each result is one chain of multiply-adds in the order of k, whatever the
 // tile's size: the same bits for one row and for many, for one sum and for the same in parts.
 template <int kRows, int kVectors, class K, bool kFetch>
@@ -49,7 +55,8 @@ SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes<K, kFetch> b, Sums c) {
     unroll<kVectors>([&](auto v) __attribute__((always_inline)) { line[v] = load(b.p + v * kLanes); });
     unroll<kRows>([&](auto r) __attribute__((always_inline)) {
       const Vec x = broadcast(a.p[r * a.row]);
-      unroll<kVectors>([&](auto v) __attribute__((always_inline)) { sum[r][v] = fma(x, line[v], sum[r][v]); });
+      unroll<kVectors>([&](auto v)
+                           __attribute__((always_inline)) { sum[r][v] = multiply_add(K{}, x, line[v], sum[r][v]); });
     });
     a.p += a.step, b.p += b.stride;
   }
