@@ -6,11 +6,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include <fmt/format.h>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "compute/ops/check.h"
 #include "formats/safetensors.h"
@@ -23,14 +26,23 @@ namespace sedum {
 namespace fs = std::filesystem;
 namespace {
 
-// What a run's parts depend on. The file's size stands for the model: weights are not read twice to name them.
+// What a run's parts depend on. The model is its sizes and all bytes of its weights, wherever it lies: another one at the same path, of the
+// same size and even of the same time, has other parts. One pass at the speed of memory, beside minutes of arithmetic a gigabyte.
 std::string describe(const Checkpoint& checkpoint, const Calibration& rows, const GptqOptions& o) {
   uint64_t hash = 14695981039346656037u;  // FNV-1a
+  const auto mix = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
   for (const auto& window : rows.windows)
-    for (const int32_t id : window) hash = (hash ^ uint32_t(id)) * 1099511628211u;
-  return fmt::format("{} bits {} group {} sym {}{} desc_act {} damp {} rows {:016x}\n",
-                     fs::weakly_canonical(checkpoint.path()).string(), o.bits, o.group_size, o.symmetric,
-                     o.awq ? " awq" : "", o.desc_act, o.damp_percent, hash);
+    for (const int32_t id : window) mix(uint32_t(id));
+  const uint64_t rows_hash = hash;
+  const std::string config = config_to_json(checkpoint.config()).dump();
+  mix(quick_sum(std::as_bytes(std::span(config))));
+  for (const std::string& name : checkpoint.tensor_names()) {
+    const Tensor t = checkpoint.tensor(name);
+    mix(uint64_t(t.dtype()));
+    mix(quick_sum({static_cast<const std::byte*>(t.raw()), t.bytes()}));
+  }
+  return fmt::format("model {:016x} bits {} group {} sym {}{} desc_act {} damp {} rows {:016x}\n", hash, o.bits,
+                     o.group_size, o.symmetric, o.awq ? " awq" : "", o.desc_act, o.damp_percent, rows_hash);
 }
 
 class Parts {
