@@ -265,7 +265,7 @@ double since(std::chrono::steady_clock::time_point begin) {
 }  // namespace
 
 GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const Calibration& rows,
-                         const GptqOptions& options, const fs::path& out) {
+                         const GptqOptions& options, const fs::path& out, uint64_t max_shard_bytes) {
   const auto begin = std::chrono::steady_clock::now();
   const Parts parts(out, describe(checkpoint, rows, options));
   Pass pass{runtime, checkpoint, options, parts, {}, Progress("layers", linear_layers(checkpoint).size()),
@@ -287,14 +287,15 @@ GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const C
         const auto found = pass.scales.find(name.substr(0, name.rfind('.')));
         if (found != pass.scales.end())
           for (size_t i = 0; i < values.size(); ++i) values[i] /= found->second[i];
-      });
+      },
+      max_shard_bytes);
   parts.remove();
   pass.report.seconds = since(begin);
   return pass.report;
 }
 
 GptqReport quantise_nearest(Runtime& runtime, const Checkpoint& checkpoint, const GptqOptions& options,
-                            const fs::path& out) {
+                            const fs::path& out, uint64_t max_shard_bytes) {
   const auto begin = std::chrono::steady_clock::now();
   GptqReport report;
   const Parts parts(out, describe(checkpoint, {}, options));
@@ -307,7 +308,8 @@ GptqReport quantise_nearest(Runtime& runtime, const Checkpoint& checkpoint, cons
                      round_to_nearest(runtime.pool, layer_weights(checkpoint, layer), shape[0], shape[1], options));
     ++report.layers, progress.advance(1);
   }
-  write_gptq_folder(out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); });
+  write_gptq_folder(
+      out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); }, nullptr, max_shard_bytes);
   parts.remove();
   report.seconds = since(begin);
   return report;

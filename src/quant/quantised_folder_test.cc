@@ -94,6 +94,53 @@ TEST(QuantisedFolder, Int8RunsWithTheThresholdOfItsConfig) {
   EXPECT_THROW(hidden("-1", Compute::kInt8), Error);
 }
 
+// Whole and in shards the same values, and all parts of a layer in one shard.
+TEST(QuantisedFolder, ShardsHoldWholeLayers) {
+  const ScratchFolder scratch;
+  Runtime runtime(1);
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  const auto same = [&](const std::string& name, const auto& write) {
+    write(scratch / name, kMaxShardBytes), write(scratch / (name + ".shards"), 20'000);
+    const Checkpoint a = Checkpoint::open(scratch / name), b = Checkpoint::open(scratch / (name + ".shards"));
+    EXPECT_FALSE(std::filesystem::exists(scratch / (name + ".shards") / "model.safetensors"));
+    for (const std::string& tensor : first.tensor_names())
+      EXPECT_EQ(values_of(a, tensor), values_of(b, tensor)) << name << tensor;
+    const auto index = parse_json(read_file(scratch / (name + ".shards") / "model.safetensors.index.json"));
+    std::map<std::string, std::set<std::string>> shards;
+    for (const auto& [tensor, file] : index["weight_map"].items())
+      for (const std::string& layer : linear_layers(first))
+        if (tensor.starts_with(layer + ".")) shards[layer].insert(file);
+    EXPECT_EQ(shards.size(), linear_layers(first).size());
+    for (const auto& [layer, files] : shards) EXPECT_EQ(files.size(), 1u) << name << layer;
+  };
+  same("nf4",
+       [&](const auto& to, uint64_t most) { write_nf4_folder(to, first, runtime.pool, {.max_shard_bytes = most}); });
+  same("int8", [&](const auto& to, uint64_t most) { write_int8_folder(to, first, {.max_shard_bytes = most}); });
+  same("gptq", [&](const auto& to, uint64_t most) { quantise_nearest(runtime, first, {.group_size = 32}, to, most); });
+}
+
+// What a merge computes in place of what is stored.
+TEST(QuantisedFolder, OtherValuesThanTheStoredOnes) {
+  const ScratchFolder scratch;
+  ThreadPool pool(1);
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  const auto doubled = [&](const std::string& name) {
+    std::vector<float> values = values_of(first, name);
+    for (float& v : values) v *= 2;  // exact in every one of the types
+    return values;
+  };
+  write_nf4_folder(scratch / "a", first, pool), write_nf4_folder(scratch / "b", first, pool, {.read = doubled});
+  write_int8_folder(scratch / "c", first), write_int8_folder(scratch / "d", first, {.read = doubled});
+  for (const auto& [one, two, tolerance] : {std::tuple("a", "b", 1e-2f), {"c", "d", 0.0f}}) {
+    const Checkpoint x = Checkpoint::open(scratch / one), y = Checkpoint::open(scratch / two);
+    for (const std::string& name : first.tensor_names()) {
+      const std::vector<float> a = values_of(x, name), b = values_of(y, name);
+      // NF4's scales are quantised about their mean: another rounding of the same, an eighth bit of the largest.
+      for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(b[i], 2 * a[i], tolerance) << name;
+    }
+  }
+}
+
 TEST(QuantisedFolder, GptqComesBackWithTheSameValues) {
   ThreadPool pool(1);
   const Checkpoint first = Checkpoint::open(tiny_model());
