@@ -35,17 +35,18 @@ def gptq_model(folder, config):
     model = transformers.AutoModelForCausalLM.from_config(
         transformers.AutoConfig.for_model(**plain), dtype=torch.float32)
     state = {}
-    with safe_open(folder / "model.safetensors", "np") as file:
-        for name in file.keys():
-            if name.endswith(".qweight"):
-                stem = name[:-len("qweight")]
-                q = unpack(file.get_tensor(name), bits, 0).astype(np.float32)
-                zeros = (unpack(file.get_tensor(stem + "qzeros"), bits, 1) + 1).astype(np.float32)
-                scales = file.get_tensor(stem + "scales").astype(np.float32)
-                groups = file.get_tensor(stem + "g_idx")
-                state[stem + "weight"] = torch.from_numpy((scales[groups] * (q - zeros[groups])).T.copy())
-            elif not name.endswith((".qzeros", ".scales", ".g_idx")):
-                state[name] = torch.from_numpy(file.get_tensor(name).astype(np.float32))
+    for path in sorted(folder.glob("model*.safetensors")):
+        with safe_open(path, "np") as file:
+            for name in file.keys():
+                if name.endswith(".qweight"):
+                    stem = name[:-len("qweight")]
+                    q = unpack(file.get_tensor(name), bits, 0).astype(np.float32)
+                    zeros = (unpack(file.get_tensor(stem + "qzeros"), bits, 1) + 1).astype(np.float32)
+                    scales = file.get_tensor(stem + "scales").astype(np.float32)
+                    groups = file.get_tensor(stem + "g_idx")
+                    state[stem + "weight"] = torch.from_numpy((scales[groups] * (q - zeros[groups])).T.copy())
+                elif not name.endswith((".qzeros", ".scales", ".g_idx")):
+                    state[name] = torch.from_numpy(file.get_tensor(name).astype(np.float32))
     missing, unexpected = model.load_state_dict(state, strict=False)
     missing = [name for name in missing if name != "lm_head.weight"]
     if missing or unexpected:

@@ -110,6 +110,35 @@ void sync_folder(const fs::path& folder) {
   if (d.fd < 0 || ::fsync(d.fd) != 0) throw_system_error("cannot sync", folder);
 }
 
+// Within a folder that is there: it may be a mount, or lie where nothing else may be made.
+Staging::Staging(const fs::path& target) : target_(fs::weakly_canonical(fs::absolute(target))) {
+  if (!target_.has_filename()) target_ = target_.parent_path();  // "out/"
+  const std::string partial = ".partial-" + std::to_string(::getpid());
+  folder_ = fs::is_directory(target_) ? target_ / partial : fs::path(target_.string() + partial);
+  path_ = folder_ / target_.filename();
+  std::error_code ignored;
+  for (fs::path parent = folder_.parent_path(); !fs::exists(parent, ignored); parent = parent.parent_path())
+    parents_.push_back(parent);
+  make_folders(folder_);
+}
+
+Staging::~Staging() {
+  std::error_code ignored;
+  fs::remove_all(folder_, ignored);
+  for (const fs::path& parent : parents_) fs::remove(parent, ignored);  // refuses one that holds something
+}
+
+void make_folders(const fs::path& folder) {
+  std::error_code failure;
+  fs::create_directories(folder, failure);
+  errno = failure.value();
+  if (failure) throw_system_error("cannot create", folder);
+}
+
+void move_over(const fs::path& from, const fs::path& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) throw_system_error("cannot rename to", to);
+}
+
 void write_file(const fs::path& path, std::string_view content) {
   AtomicFile file(path);
   file.write(content);

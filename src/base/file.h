@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace sedum {
 
@@ -53,7 +54,28 @@ class AtomicFile {
   uint64_t size_ = 0;
 };
 
-void write_file(const std::filesystem::path& path, std::string_view content);  // whole, by AtomicFile
+// A place beside a file or a folder that is being written, gone with this (and the folders above it, if they were made for it and are empty): whoever finds the result right moves it to target().
+//
+//   const Staging staging("out");     // or "out.gguf"
+//   write(staging.path());            // the same file name, in a folder OUT.partial-PID; where OUT is a folder, within it
+class Staging {
+ public:
+  explicit Staging(const std::filesystem::path& target);
+  ~Staging();
+  Staging(const Staging&) = delete;
+  Staging& operator=(const Staging&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  const std::filesystem::path& target() const { return target_; }  // absolute, links followed
+
+ private:
+  std::filesystem::path target_, folder_, path_;
+  std::vector<std::filesystem::path> parents_;  // that were made for it, the deepest first
+};
+
+void make_folders(const std::filesystem::path& folder);                              // as mkdir -p
+void move_over(const std::filesystem::path& from, const std::filesystem::path& to);  // rename(2)
+void write_file(const std::filesystem::path& path, std::string_view content);        // whole, by AtomicFile
 std::string read_file(const std::filesystem::path& path);
 void append_bytes(const std::filesystem::path& path, std::string_view bytes);  // one write() call
 void append_line(const std::filesystem::path& path, std::string_view line);    // one write() call, newline added

@@ -50,6 +50,27 @@ TEST_F(FileTest, ErrorsNameThePath) {
   EXPECT_THROW(write_file("/dev/full/x", "x"), Error);
 }
 
+TEST_F(FileTest, StagingLeavesNothingThatWasNotMoved) {
+  for (const char* name : {"a.gguf", "b/", "c/d/e"}) {
+    const Staging staging(folder / name);
+    EXPECT_EQ(staging.path().filename(), staging.target().filename());
+    write_file(staging.path(), "x");
+    EXPECT_EQ(count(), 1u);
+  }
+  EXPECT_EQ(count(), 0u);
+  {
+    const Staging staging(folder / "c/d/e");
+    write_file(staging.path(), "x");
+    move_over(staging.path(), staging.target());
+  }
+  EXPECT_EQ(read_file(folder / "c/d/e"), "x");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder / "c/d"), fs::directory_iterator()), 1);
+  const Staging within(folder / "c");  // a folder that is there holds what shall replace its files
+  EXPECT_EQ(within.path().parent_path().parent_path(), fs::canonical(folder / "c"));
+  EXPECT_EQ(count(), 1u);
+  EXPECT_THROW(Staging(folder / "c/d/e/f"), Error);
+}
+
 TEST_F(FileTest, AppendsLines) {
   append_line(folder / "l", "one");
   append_line(folder / "l", "two");

@@ -1,5 +1,8 @@
 #include "cli/common.h"
 
+#include <cctype>
+#include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 
@@ -9,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "cli/command.h"
+#include "formats/safetensors.h"
 #include "hub/cache.h"
 #include "hub/settings.h"
 
@@ -111,6 +115,34 @@ std::vector<std::vector<int32_t>> read_ids_file(const std::filesystem::path& pat
   } catch (const nlohmann::json::exception&) {
     throw Error(path.string() + ": not a list of lists of token ids", "write [[1, 2, 3], [4, 5]]");
   }
+}
+
+uint64_t parse_bytes(const std::string& text) {
+  const UsageError wrong("\"" + text + "\" is no size", "write such as 5GB, 200MB or 1GiB");
+  double number = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), number, std::chars_format::fixed);
+  std::string unit(static_cast<const char*>(end), text.data() + text.size());
+  if (unit.starts_with(' ')) unit.erase(0, 1);
+  const size_t power = unit.empty() ? 0 : std::string_view(" KMGT").find(char(std::toupper(unit[0])));
+  const bool binary = power > 0 && unit.substr(1) == "iB";
+  if (power == std::string_view::npos || (power > 0 ? !binary && unit.substr(1) != "B" : unit != "" && unit != "B"))
+    throw wrong;
+  const double bytes = number * std::pow(binary ? 1024.0 : 1000.0, double(power));
+  if (failure != std::errc() || !(bytes >= 1 && bytes < 9e18)) throw wrong;
+  return uint64_t(bytes);
+}
+
+void add_shard_option(Flags app, std::string& size) {
+  app.add_option("--max-shard-size", size, "folders: the most that one file of weights holds, such as 5GB or 200MB")
+      ->default_str("5GB");
+}
+
+uint64_t max_shard_bytes(const std::string& size, const std::filesystem::path& out) {
+  if (size.empty()) return kMaxShardBytes;
+  if (out.extension() == ".gguf")
+    throw UsageError("--max-shard-size is for folders, and --out " + out.string() + " is a GGUF file, which is one",
+                     "leave it out");
+  return parse_bytes(size);
 }
 
 void print_json(const nlohmann::ordered_json& document) {

@@ -43,7 +43,13 @@ struct LoadedModel {
 Compute parse_compute(const std::string& name);
 std::vector<int32_t> parse_ids(const std::string& text);                             // "1 2 3", "[1, 2, 3]" or "1,2,3"
 std::vector<std::vector<int32_t>> read_ids_file(const std::filesystem::path& path);  // JSON [[…], …]
-void print_json(const nlohmann::ordered_json& document);                             // one line, exact numbers
-bool color_terminal();  // standard output is a terminal and NO_COLOR is unset
+// "5GB", "200 MB", "1.5GiB" or a number of bytes; UsageError for anything else.
+uint64_t parse_bytes(const std::string& text);
+// --max-shard-size, for commands that write a model as a folder; "" when it is not given.
+void add_shard_option(Flags app, std::string& size);
+// Of a folder's weights. UsageError when a size is given and `out` is a GGUF file, which is one.
+uint64_t max_shard_bytes(const std::string& size, const std::filesystem::path& out);
+void print_json(const nlohmann::ordered_json& document);  // one line, exact numbers
+bool color_terminal();                                    // standard output is a terminal and NO_COLOR is unset
 
 }  // namespace sedum::cli

@@ -24,7 +24,7 @@ namespace {
 namespace fs = std::filesystem;
 
 struct Options {
-  std::string model, out, type, calibration, imatrix, save_imatrix, text, compute = "f32";
+  std::string model, out, type, calibration, imatrix, save_imatrix, text, shard_size, compute = "f32";
   CalibrationOptions rows;
   GptqOptions gptq;
   int threads = 0;
@@ -47,6 +47,7 @@ void write_gguf_type(const Options& o, Runtime& runtime, const Checkpoint& check
   GgufMixture mixture = gguf_mixture(o.type, checkpoint.config());
   if (fs::path(o.out).extension() != ".gguf")
     throw UsageError("--out " + o.out + " does not end in .gguf", "--type " + o.type + " is written as a GGUF file");
+  max_shard_bytes(o.shard_size, o.out);
   std::optional<ImportanceMatrix> importance;
   if (!o.imatrix.empty()) importance = ImportanceMatrix::read(o.imatrix);
   if (!o.calibration.empty()) {
@@ -62,11 +63,12 @@ void write_gguf_type(const Options& o, Runtime& runtime, const Checkpoint& check
 void write_folder_type(const Options& o, Runtime& runtime, const Checkpoint& checkpoint) {
   if (fs::path(o.out).extension() == ".gguf")
     throw UsageError("--out " + o.out + " ends in .gguf", "--type " + o.type + " is written as a folder");
-  if (o.type == "nf4") return write_nf4_folder(o.out, checkpoint, runtime.pool);
-  if (o.type == "int8") return write_int8_folder(o.out, checkpoint);
+  const uint64_t limit = max_shard_bytes(o.shard_size, o.out);
+  if (o.type == "nf4") return write_nf4_folder(o.out, checkpoint, runtime.pool, {.max_shard_bytes = limit});
+  if (o.type == "int8") return write_int8_folder(o.out, checkpoint, {.max_shard_bytes = limit});
   const GptqReport r = o.type == "rtn"
-                           ? quantise_nearest(runtime, checkpoint, o.gptq, o.out)
-                           : quantise_gptq(runtime, checkpoint, calibration_of(o, checkpoint), o.gptq, o.out);
+                           ? quantise_nearest(runtime, checkpoint, o.gptq, o.out, limit)
+                           : quantise_gptq(runtime, checkpoint, calibration_of(o, checkpoint), o.gptq, o.out, limit);
   if (r.resumed > 0 && !o.json) fmt::print("{} of {} layers were there from an earlier run\n", r.resumed, r.layers);
 }
 
@@ -161,6 +163,7 @@ SEDUM_COMMAND(quantize) {
   app.add_option("--damp-percent", o->gptq.damp_percent, "gptq: of the mean diagonal, added to it")
       ->capture_default_str()
       ->check(in_range(0.0, 1.0));
+  add_shard_option(app, o->shard_size);
   app.add_flag("--report", o->report, "compare with the original: perplexity, KL, size");
   app.add_option("--text", o->text, "the text of the report")->check(existing_file());
   app.add_option("--windows", o->windows, "windows of 512 tokens of it at most")->capture_default_str();

@@ -62,8 +62,12 @@ class SafetensorsFile : public TensorSource {
   std::map<std::string, std::string> metadata_;
 };
 
+// Of a model's folder: the hub's guidance, and what transformers wrote up to its version 4 (50 GB since).
+inline constexpr uint64_t kMaxShardBytes = 5'000'000'000;
+
 // One file; with max_shard_bytes, `model-00001-of-00002.safetensors` … and `model.safetensors.index.json` when one is not
-// enough. Wide types are written first, so that every tensor is aligned; within a width the order is that of add().
+// enough. Shards are cut in the order of add(), between layers: readers that take one shard at a time find a quantised layer's parts together.
+// Within a file wide types come first, so that every tensor is aligned; within a width the order is that of add().
 class SafetensorsWriter {
  public:
   explicit SafetensorsWriter(std::filesystem::path path, std::map<std::string, std::string> metadata = {},

@@ -137,6 +137,23 @@ TEST(SafetensorsWriter, Shards) {
   EXPECT_EQ(file.get("c").bytes, 4000u);
 }
 
+// bitsandbytes' parts of one matrix are f32 and u8, read together: no limit parts them, though wide types come first in a file.
+TEST(SafetensorsWriter, ShardsAreCutBetweenLayers) {
+  TempFolder folder;
+  const std::vector<float> zeros(100);
+  SafetensorsWriter writer(folder / "model.safetensors", {}, 300);
+  for (const char* layer : {"a", "b", "c"}) {
+    writer.add(std::string(layer) + ".weight", DType::kU8, {100}, producer_of(zeros.data(), 100));
+    writer.add(std::string(layer) + ".weight.absmax", DType::kF32, {8}, producer_of(zeros.data(), 32));
+    writer.add(std::string(layer) + ".SCB", DType::kF32, {2}, producer_of(zeros.data(), 8));
+  }
+  EXPECT_EQ(writer.finish().size(), 3u);
+  const auto map = parse_json(read_file(folder / "model.safetensors.index.json"))["weight_map"];
+  for (const auto& [name, file] : map.items())
+    EXPECT_EQ(file, name[0] == 'c' ? "model-00002-of-00002.safetensors" : "model-00001-of-00002.safetensors") << name;
+  EXPECT_EQ(map.size(), 9u);
+}
+
 TEST(SafetensorsWriter, Misuse) {
   TempFolder folder;
   SafetensorsWriter writer(folder / "out.safetensors");

@@ -47,17 +47,26 @@ void write_shard(const fs::path& path, std::span<const PendingTensor> tensors,
   file.commit();
 }
 
-// Each shard as large as fits; a tensor beyond the limit gets one of its own.
-std::vector<std::span<const PendingTensor>> cut(const std::vector<PendingTensor>& tensors, uint64_t limit) {
-  std::vector<std::span<const PendingTensor>> shards;
+// "a.b" of a.b.weight, a.b.weight.absmax, a.b.qzeros, a.b.SCB.
+std::string_view layer_of(std::string_view name) {
+  const size_t weight = name.find(".weight.");
+  return name.substr(0, weight != name.npos ? weight : name.rfind('.'));
+}
+
+// Each shard as large as fits; a layer beyond the limit gets one of its own.
+std::vector<std::span<PendingTensor>> cut(std::vector<PendingTensor>& tensors, uint64_t limit) {
+  std::vector<std::span<PendingTensor>> shards;
   size_t begin = 0;
   uint64_t bytes = 0;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (limit > 0 && i > begin && bytes + tensors[i].bytes > limit) {
+  for (size_t i = 0, next = 0; i < tensors.size(); i = next) {
+    uint64_t layer = 0;
+    for (; next < tensors.size() && layer_of(tensors[next].name) == layer_of(tensors[i].name); ++next)
+      layer += tensors[next].bytes;
+    if (limit > 0 && i > begin && bytes + layer > limit) {
       shards.emplace_back(&tensors[begin], i - begin);
       begin = i, bytes = 0;
     }
-    bytes += tensors[i].bytes;
+    bytes += layer;
   }
   shards.emplace_back(tensors.data() + begin, tensors.size() - begin);
   return shards;
@@ -81,10 +90,11 @@ void SafetensorsWriter::add(const StoredTensor& tensor) {
 }
 
 std::vector<fs::path> SafetensorsWriter::finish() {
-  std::stable_sort(tensors_.begin(), tensors_.end(), [](const PendingTensor& a, const PendingTensor& b) {
-    return info(a.dtype).block_bytes > info(b.dtype).block_bytes;
-  });
   const auto shards = cut(tensors_, max_shard_bytes_);
+  for (const auto& shard : shards)
+    std::stable_sort(shard.begin(), shard.end(), [](const PendingTensor& a, const PendingTensor& b) {
+      return info(a.dtype).block_bytes > info(b.dtype).block_bytes;
+    });
   if (shards.size() == 1) {
     write_shard(path_, shards[0], metadata_);
     return {path_};

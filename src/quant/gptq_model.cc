@@ -6,11 +6,14 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 
 #include <fmt/format.h>
 
+#include "base/digest.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "base/progress.h"
 #include "compute/ops/check.h"
 #include "formats/safetensors.h"
@@ -23,14 +26,23 @@ namespace sedum {
 namespace fs = std::filesystem;
 namespace {
 
-// What a run's parts depend on. The file's size stands for the model: weights are not read twice to name them.
+// What a run's parts depend on. The model is its sizes and all bytes of its weights, wherever it lies: another one at the same path, of the
+// same size and even of the same time, has other parts. One pass at the speed of memory, beside minutes of arithmetic a gigabyte.
 std::string describe(const Checkpoint& checkpoint, const Calibration& rows, const GptqOptions& o) {
   uint64_t hash = 14695981039346656037u;  // FNV-1a
+  const auto mix = [&](uint64_t value) { hash = (hash ^ value) * 1099511628211u; };
   for (const auto& window : rows.windows)
-    for (const int32_t id : window) hash = (hash ^ uint32_t(id)) * 1099511628211u;
-  return fmt::format("{} bits {} group {} sym {}{} desc_act {} damp {} rows {:016x}\n",
-                     fs::weakly_canonical(checkpoint.path()).string(), o.bits, o.group_size, o.symmetric,
-                     o.awq ? " awq" : "", o.desc_act, o.damp_percent, hash);
+    for (const int32_t id : window) mix(uint32_t(id));
+  const uint64_t rows_hash = hash;
+  const std::string config = config_to_json(checkpoint.config()).dump();
+  mix(quick_sum(std::as_bytes(std::span(config))));
+  for (const std::string& name : checkpoint.tensor_names()) {
+    const Tensor t = checkpoint.tensor(name);
+    mix(uint64_t(t.dtype()));
+    mix(quick_sum({static_cast<const std::byte*>(t.raw()), t.bytes()}));
+  }
+  return fmt::format("model {:016x} bits {} group {} sym {}{} desc_act {} damp {} rows {:016x}\n", hash, o.bits,
+                     o.group_size, o.symmetric, o.awq ? " awq" : "", o.desc_act, o.damp_percent, rows_hash);
 }
 
 class Parts {
@@ -253,7 +265,7 @@ double since(std::chrono::steady_clock::time_point begin) {
 }  // namespace
 
 GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const Calibration& rows,
-                         const GptqOptions& options, const fs::path& out) {
+                         const GptqOptions& options, const fs::path& out, uint64_t max_shard_bytes) {
   const auto begin = std::chrono::steady_clock::now();
   const Parts parts(out, describe(checkpoint, rows, options));
   Pass pass{runtime, checkpoint, options, parts, {}, Progress("layers", linear_layers(checkpoint).size()),
@@ -275,14 +287,15 @@ GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const C
         const auto found = pass.scales.find(name.substr(0, name.rfind('.')));
         if (found != pass.scales.end())
           for (size_t i = 0; i < values.size(); ++i) values[i] /= found->second[i];
-      });
+      },
+      max_shard_bytes);
   parts.remove();
   pass.report.seconds = since(begin);
   return pass.report;
 }
 
 GptqReport quantise_nearest(Runtime& runtime, const Checkpoint& checkpoint, const GptqOptions& options,
-                            const fs::path& out) {
+                            const fs::path& out, uint64_t max_shard_bytes) {
   const auto begin = std::chrono::steady_clock::now();
   GptqReport report;
   const Parts parts(out, describe(checkpoint, {}, options));
@@ -295,7 +308,8 @@ GptqReport quantise_nearest(Runtime& runtime, const Checkpoint& checkpoint, cons
                      round_to_nearest(runtime.pool, layer_weights(checkpoint, layer), shape[0], shape[1], options));
     ++report.layers, progress.advance(1);
   }
-  write_gptq_folder(out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); });
+  write_gptq_folder(
+      out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); }, nullptr, max_shard_bytes);
   parts.remove();
   report.seconds = since(begin);
   return report;

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 
+#include "formats/safetensors.h"
 #include "quant/calibration.h"
 #include "quant/gptq.h"
 
@@ -19,11 +20,12 @@ struct GptqReport {
   double seconds = 0;
 };
 
-// Error when OUT.parts/ belongs to another model, other rows or other options.
+// Error when OUT.parts/ belongs to another model (whose weights differ in any byte), other rows or other options.
 GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const Calibration& rows,
-                         const GptqOptions& options, const std::filesystem::path& out);
+                         const GptqOptions& options, const std::filesystem::path& out,
+                         uint64_t max_shard_bytes = kMaxShardBytes);
 // The same groups and files without calibration.
 GptqReport quantise_nearest(Runtime& runtime, const Checkpoint& checkpoint, const GptqOptions& options,
-                            const std::filesystem::path& out);
+                            const std::filesystem::path& out, uint64_t max_shard_bytes = kMaxShardBytes);
 
 }  // namespace sedum

@@ -8,8 +8,7 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "compute/dtype/nf4.h"
-#include "formats/safetensors.h"
-#include "model/checkpoint/export.h"
+#include "model/checkpoint/model_folder.h"
 
 namespace sedum {
 namespace fs = std::filesystem;
@@ -30,14 +29,14 @@ void give(const ByteSink& sink, const std::vector<T>& values) {
 
 // All that is not a linear layer's matrix.
 void add_plain(SafetensorsWriter& out, const Checkpoint& checkpoint, const std::vector<std::string>& layers,
-               const TensorAdjuster& adjust = nullptr) {
+               const TensorReader& read, const TensorAdjuster& adjust = nullptr) {
   for (const std::string& name : checkpoint.tensor_names()) {
     const bool linear =
         name.ends_with(".weight") && std::binary_search(layers.begin(), layers.end(), name.substr(0, name.size() - 7));
     if (linear) continue;
     const Shape shape = checkpoint.tensor(name).shape();
-    out.add(name, DType::kF16, sizes(shape), [&checkpoint, name, adjust](const ByteSink& sink) {
-      std::vector<float> values = stored_values(checkpoint)(name);
+    out.add(name, DType::kF16, sizes(shape), [read, name, adjust](const ByteSink& sink) {
+      std::vector<float> values = read(name);
       if (adjust) adjust(name, values);
       std::vector<uint16_t> halves(values.size());
       for (size_t i = 0; i < values.size(); ++i) halves[i] = f32_to_f16(values[i]);
@@ -150,28 +149,32 @@ void write_gptq_layer(const fs::path& path, const std::string& layer, const Grou
 }
 
 void write_gptq_folder(const fs::path& folder, const Checkpoint& checkpoint, const GptqOptions& options,
-                       const std::function<fs::path(const std::string& layer)>& part_of, const TensorAdjuster& adjust) {
-  fs::create_directories(folder);
+                       const std::function<fs::path(const std::string& layer)>& part_of, const TensorAdjuster& adjust,
+                       uint64_t max_shard_bytes) {
+  NewModelFolder made(folder);
   const std::vector<std::string> layers = sorted_layers(checkpoint);
-  SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
+  SafetensorsWriter out(made.path() / "model.safetensors", {{"format", "pt"}}, max_shard_bytes);
   std::vector<std::unique_ptr<SafetensorsFile>> parts;  // mapped, not read, until they are copied
   for (const std::string& layer : layers) {
     parts.push_back(std::make_unique<SafetensorsFile>(part_of(layer)));
     for (const std::string& name : parts.back()->names()) out.add(parts.back()->get(name));
   }
-  add_plain(out, checkpoint, layers, adjust);
+  add_plain(out, checkpoint, layers, stored_values(checkpoint), adjust);
   out.finish();
   const Json quantisation = {{"quant_method", "gptq"},           {"bits", options.bits},
                              {"group_size", options.group_size}, {"desc_act", options.desc_act},
                              {"sym", options.symmetric},         {"damp_percent", options.damp_percent},
                              {"checkpoint_format", "gptq"},      {"lm_head", false}};
-  write_folder_description(folder, checkpoint, "float16", quantisation.dump());
+  write_folder_description(made.path(), checkpoint, "float16", quantisation.dump());
+  made.commit();
 }
 
-void write_nf4_folder(const fs::path& folder, const Checkpoint& checkpoint, ThreadPool& pool) {
-  fs::create_directories(folder);
+void write_nf4_folder(const fs::path& folder, const Checkpoint& checkpoint, ThreadPool& pool,
+                      const FolderOptions& options) {
+  NewModelFolder made(folder);
+  const TensorReader read = options.read ? options.read : stored_values(checkpoint);
   const std::vector<std::string> layers = sorted_layers(checkpoint);
-  SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
+  SafetensorsWriter out(made.path() / "model.safetensors", {{"format", "pt"}}, options.max_shard_bytes);
   Progress progress("quantising", layers.size());
   for (const std::string& layer : layers) {
     const std::string name = layer + ".weight";
@@ -180,11 +183,11 @@ void write_nf4_folder(const fs::path& folder, const Checkpoint& checkpoint, Thre
     if (count % kNf4Block) throw Error(layer + " is " + shape.text() + ", no whole number of blocks of 64 values");
     // The state is text of a length that must be known before: computed now, and again for each part when it is written, so that memory
     // stays at one layer.
-    const Nf4Quantised first = quantise_nf4(pool, stored_values(checkpoint)(name).data(), count);
+    const Nf4Quantised first = quantise_nf4(pool, read(name).data(), count);
     const std::string state = nf4_state(first, shape);
     const auto add = [&](const std::string& part, DType dtype, std::vector<int64_t> size, auto make) {
-      out.add(name + part, dtype, std::move(size), [&checkpoint, &pool, name, count, make](const ByteSink& sink) {
-        give(sink, make(quantise_nf4(pool, stored_values(checkpoint)(name).data(), count)));
+      out.add(name + part, dtype, std::move(size), [read, &pool, name, count, make](const ByteSink& sink) {
+        give(sink, make(quantise_nf4(pool, read(name).data(), count)));
       });
     };
     add("", DType::kU8, {count / 2, 1}, [](const Nf4Quantised& q) { return q.packed; });
@@ -198,7 +201,7 @@ void write_nf4_folder(const fs::path& folder, const Checkpoint& checkpoint, Thre
             [state](const ByteSink& sink) { sink(state.data(), state.size()); });
     progress.advance(1);
   }
-  add_plain(out, checkpoint, layers);
+  add_plain(out, checkpoint, layers, read);
   out.finish();
   const Json quantisation = {{"quant_method", "bitsandbytes"},
                              {"load_in_4bit", true},
@@ -208,32 +211,33 @@ void write_nf4_folder(const fs::path& folder, const Checkpoint& checkpoint, Thre
                              {"bnb_4bit_compute_dtype", "bfloat16"},
                              {"bnb_4bit_quant_storage", "uint8"},
                              {"llm_int8_skip_modules", {"lm_head"}}};
-  write_folder_description(folder, checkpoint, "float16", quantisation.dump());
+  write_folder_description(made.path(), checkpoint, "float16", quantisation.dump());
+  made.commit();
 }
 
-void write_int8_folder(const fs::path& folder, const Checkpoint& checkpoint) {
-  fs::create_directories(folder);
+void write_int8_folder(const fs::path& folder, const Checkpoint& checkpoint, const FolderOptions& options) {
+  NewModelFolder made(folder);
+  const TensorReader read = options.read ? options.read : stored_values(checkpoint);
   const std::vector<std::string> layers = sorted_layers(checkpoint);
-  SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
+  SafetensorsWriter out(made.path() / "model.safetensors", {{"format", "pt"}}, options.max_shard_bytes);
   for (const std::string& layer : layers) {
     const std::string name = layer + ".weight";
     const Shape shape = checkpoint.tensor(name).shape();
-    const auto rows = [&checkpoint, name, shape] {
-      return quantise_rows(stored_values(checkpoint)(name), shape[0], shape[1]);
-    };
+    const auto rows = [read, name, shape] { return quantise_rows(read(name), shape[0], shape[1]); };
     out.add(name, DType::kI8, sizes(shape), [rows](const ByteSink& sink) { give(sink, rows().q); });
     out.add(layer + ".SCB", DType::kF32, {shape[0]}, [rows](const ByteSink& sink) { give(sink, rows().scales); });
     static constexpr uint8_t kRowMajor = 0;  // bitsandbytes' number for the plain order
     out.add(layer + ".weight_format", DType::kU8, {}, producer_of(&kRowMajor, 1));
   }
-  add_plain(out, checkpoint, layers);
+  add_plain(out, checkpoint, layers, read);
   out.finish();
   const Json quantisation = {{"quant_method", "bitsandbytes"},
                              {"load_in_4bit", false},
                              {"load_in_8bit", true},
                              {"llm_int8_threshold", 6.0},
                              {"llm_int8_skip_modules", {"lm_head"}}};
-  write_folder_description(folder, checkpoint, "float16", quantisation.dump());
+  write_folder_description(made.path(), checkpoint, "float16", quantisation.dump());
+  made.commit();
 }
 
 }  // namespace sedum

@@ -1,5 +1,6 @@
 #pragma once
-// Folders in the forms that transformers loads: a quantiser's result for each linear layer, all else in f16.
+// Folders in the forms that transformers loads: a quantiser's result for each linear layer, all else in f16. A folder that is there is
+// replaced when all is written.
 //
 //   write_gptq_layer("parts/a.safetensors", "model.layers.0.mlp.up_proj", quantised);   // … for each of linear_layers()
 //   write_gptq_folder("out", checkpoint, options, [&](const std::string& layer) { return "parts/" + layer + ".safetensors"; });
@@ -12,7 +13,7 @@
 #include <functional>
 #include <string>
 
-#include "model/checkpoint/checkpoint.h"
+#include "model/checkpoint/export.h"
 #include "quant/gptq.h"
 
 namespace sedum {
@@ -28,8 +29,14 @@ using TensorAdjuster = std::function<void(const std::string& name, std::vector<f
 void write_gptq_layer(const std::filesystem::path& path, const std::string& layer, const GroupQuantised& quantised);
 void write_gptq_folder(const std::filesystem::path& folder, const Checkpoint& checkpoint, const GptqOptions& options,
                        const std::function<std::filesystem::path(const std::string& layer)>& part_of,
-                       const TensorAdjuster& adjust = nullptr);
-void write_nf4_folder(const std::filesystem::path& folder, const Checkpoint& checkpoint, ThreadPool& pool);
-void write_int8_folder(const std::filesystem::path& folder, const Checkpoint& checkpoint);
+                       const TensorAdjuster& adjust = nullptr, uint64_t max_shard_bytes = kMaxShardBytes);
+struct FolderOptions {
+  TensorReader read = nullptr;  // the values to quantise, where they are not as stored: what a merge computes
+  uint64_t max_shard_bytes = kMaxShardBytes;
+};
+void write_nf4_folder(const std::filesystem::path& folder, const Checkpoint& checkpoint, ThreadPool& pool,
+                      const FolderOptions& options = {});
+void write_int8_folder(const std::filesystem::path& folder, const Checkpoint& checkpoint,
+                       const FolderOptions& options = {});
 
 }  // namespace sedum

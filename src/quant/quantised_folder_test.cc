@@ -2,14 +2,18 @@
 
 #include <cmath>
 #include <fstream>
+#include <map>
+#include <set>
 
 #include <gmock/gmock.h>
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/json.h"
 #include "compute/dtype/nf4.h"
 #include "formats/safetensors.h"
 #include "model/checkpoint/export.h"
+#include "model/checkpoint/quantised.h"
 #include "model/model_testing.h"
 #include "quant/gptq_model.h"
 #include "quant/importance.h"
@@ -90,6 +94,53 @@ TEST(QuantisedFolder, Int8RunsWithTheThresholdOfItsConfig) {
   EXPECT_THROW(hidden("-1", Compute::kInt8), Error);
 }
 
+// Whole and in shards the same values, and all parts of a layer in one shard.
+TEST(QuantisedFolder, ShardsHoldWholeLayers) {
+  const ScratchFolder scratch;
+  Runtime runtime(1);
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  const auto same = [&](const std::string& name, const auto& write) {
+    write(scratch / name, kMaxShardBytes), write(scratch / (name + ".shards"), 20'000);
+    const Checkpoint a = Checkpoint::open(scratch / name), b = Checkpoint::open(scratch / (name + ".shards"));
+    EXPECT_FALSE(std::filesystem::exists(scratch / (name + ".shards") / "model.safetensors"));
+    for (const std::string& tensor : first.tensor_names())
+      EXPECT_EQ(values_of(a, tensor), values_of(b, tensor)) << name << tensor;
+    const auto index = parse_json(read_file(scratch / (name + ".shards") / "model.safetensors.index.json"));
+    std::map<std::string, std::set<std::string>> shards;
+    for (const auto& [tensor, file] : index["weight_map"].items())
+      for (const std::string& layer : linear_layers(first))
+        if (tensor.starts_with(layer + ".")) shards[layer].insert(file);
+    EXPECT_EQ(shards.size(), linear_layers(first).size());
+    for (const auto& [layer, files] : shards) EXPECT_EQ(files.size(), 1u) << name << layer;
+  };
+  same("nf4",
+       [&](const auto& to, uint64_t most) { write_nf4_folder(to, first, runtime.pool, {.max_shard_bytes = most}); });
+  same("int8", [&](const auto& to, uint64_t most) { write_int8_folder(to, first, {.max_shard_bytes = most}); });
+  same("gptq", [&](const auto& to, uint64_t most) { quantise_nearest(runtime, first, {.group_size = 32}, to, most); });
+}
+
+// What a merge computes in place of what is stored.
+TEST(QuantisedFolder, OtherValuesThanTheStoredOnes) {
+  const ScratchFolder scratch;
+  ThreadPool pool(1);
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  const auto doubled = [&](const std::string& name) {
+    std::vector<float> values = values_of(first, name);
+    for (float& v : values) v *= 2;  // exact in every one of the types
+    return values;
+  };
+  write_nf4_folder(scratch / "a", first, pool), write_nf4_folder(scratch / "b", first, pool, {.read = doubled});
+  write_int8_folder(scratch / "c", first), write_int8_folder(scratch / "d", first, {.read = doubled});
+  for (const auto& [one, two, tolerance] : {std::tuple("a", "b", 1e-2f), {"c", "d", 0.0f}}) {
+    const Checkpoint x = Checkpoint::open(scratch / one), y = Checkpoint::open(scratch / two);
+    for (const std::string& name : first.tensor_names()) {
+      const std::vector<float> a = values_of(x, name), b = values_of(y, name);
+      // NF4's scales are quantised about their mean: another rounding of the same, an eighth bit of the largest.
+      for (size_t i = 0; i < a.size(); ++i) ASSERT_NEAR(b[i], 2 * a[i], tolerance) << name;
+    }
+  }
+}
+
 TEST(QuantisedFolder, GptqComesBackWithTheSameValues) {
   ThreadPool pool(1);
   const Checkpoint first = Checkpoint::open(tiny_model());
@@ -146,6 +197,57 @@ TEST(QuantisedFolder, AStoppedGptqRunGoesOnToTheSameBits) {
   write_file(scratch / "c.parts/run.txt", "another run\n");
   EXPECT_THAT(testing::problem_of([&] { quantise_gptq(runtime, first, rows, other, scratch / "c"); }),
               HasSubstr("another model"));
+}
+
+// A model in the same place, of the same size and time, with one weight changed: its layers must not meet those of the model before.
+TEST(QuantisedFolder, APartOfAnotherModelInTheSamePlaceIsRefused) {
+  const ScratchFolder scratch;
+  namespace fs = std::filesystem;
+  fs::copy(tiny_model(), scratch / "m", fs::copy_options::recursive);
+  write_file(scratch / "text.txt", a_text());
+  Runtime runtime(1);
+  const auto quantise = [&] {
+    const Checkpoint model = Checkpoint::open(scratch / "m");
+    const Calibration rows = read_calibration(scratch / "text.txt", model, {.window = 32, .max_windows = 2});
+    return quantise_gptq(runtime, model, rows, {.group_size = 32}, scratch / "out");
+  };
+  write_file(scratch / "out", "in the way");
+  EXPECT_ANY_THROW(quantise());
+  fs::remove(scratch / "out");
+  const fs::path file = scratch / "m/model.safetensors";
+  const auto time = fs::last_write_time(file);
+  const std::string before = read_file(file);
+  std::string changed = before;
+  changed.back() ^= 1;  // the sign, or a bit, of one of the last tensor's values
+  write_file(file, changed);
+  fs::last_write_time(file, time);
+  EXPECT_THAT(testing::problem_of(quantise), HasSubstr("another model"));
+  EXPECT_FALSE(fs::exists(scratch / "out"));
+  write_file(file, before);  // the first model again, at another time
+  const GptqReport report = quantise();
+  EXPECT_EQ(report.resumed, report.layers);
+}
+
+// Where the fuzz target of quantised matrices begins is a matrix of each form: what is mutated was right before.
+TEST(QuantisedFolder, SeedsOfTheFuzzTargetAreMatrices) {
+  using Method = QuantisedFormat::Method;
+  const std::vector<std::tuple<std::string, QuantisedFormat, Shape>> seeds{
+      {"nf4", {.method = Method::kBitsandbytes}, {4, 64}},
+      {"int8", {.method = Method::kBitsandbytes}, {2, 8}},
+      {"gptq", {.method = Method::kGptq, .bits = 4, .group_size = 32}, {8, 32}},
+      {"awq", {.method = Method::kAwq, .bits = 4, .group_size = 32}, {8, 32}}};
+  for (const auto& [name, format, shape] : seeds) {
+    const std::string seed = read_file(testing::golden("quant/" + name + ".fuzz"));
+    const auto byte = uint8_t(seed[0]);  // as fuzz_quantised.cc reads it
+    EXPECT_EQ(Method(byte & 3), format.method) << name;
+    if (format.method == Method::kGptq || format.method == Method::kAwq) {
+      EXPECT_EQ((byte >> 2) % 3, 1) << name;  // 4 bits
+      EXPECT_EQ((byte >> 4) % 5, 2) << name;  // groups of 32
+    }
+    const SafetensorsFile file({reinterpret_cast<const std::byte*>(seed.data()) + 1, seed.size() - 1}, name);
+    ASSERT_TRUE(has_quantised(file, "a.weight")) << name;
+    EXPECT_EQ(read_quantised(file, "a.weight", format).shape().text(), shape.text()) << name;
+  }
 }
 
 TEST(QuantisedFolder, HostileFoldersAreRefused) {

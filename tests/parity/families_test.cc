@@ -188,6 +188,14 @@ TEST_P(Family, GgufThereAndBack) {
   const Checkpoint gguf = Checkpoint::open(scratch.path() / "model.gguf");
   write_folder(scratch.path() / "again", gguf, DType::kF32, stored_values(gguf));
   EXPECT_EQ(logits_at(scratch.path() / "again"), before);
+  // The golden weights are values that bf16 holds: the same numbers through files of it. GGUF keeps Gemma's norms as 1 + w in f32, which holds
+  // the 8 bits of any w above 2^-16.
+  write_gguf(scratch.path() / "narrow.gguf", checkpoint, DType::kBF16, stored_values(checkpoint));
+  const Checkpoint narrow = Checkpoint::open(scratch.path() / "narrow.gguf");
+  write_folder(scratch.path() / "narrow", narrow, DType::kBF16, stored_values(narrow));
+  const Checkpoint back = Checkpoint::open(scratch.path() / "narrow");
+  for (const std::string& name : checkpoint.tensor_names())
+    EXPECT_EQ(stored_values(back)(name), stored_values(checkpoint)(name)) << name;
 }
 
 INSTANTIATE_TEST_SUITE_P(Tiny, Family,

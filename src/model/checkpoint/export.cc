@@ -8,9 +8,9 @@
 #include "base/progress.h"
 #include "compute/dtype/k_quants.h"
 #include "formats/gguf.h"
-#include "formats/safetensors.h"
 #include "model/checkpoint/gguf_metadata.h"
 #include "model/checkpoint/gguf_tokenizer.h"
+#include "model/checkpoint/model_folder.h"
 #include "model/families.h"
 #include "model/nn/rotary.h"
 #include "text/tokenizer_json.h"
@@ -161,12 +161,13 @@ void write_gguf(const fs::path& path, const Checkpoint& like, const GgufMixture&
   out.finish();
 }
 
-void write_folder(const fs::path& folder, const Checkpoint& like, DType type, const TensorReader& read) {
-  fs::create_directories(folder);
+void write_folder(const fs::path& folder, const Checkpoint& like, DType type, const TensorReader& read,
+                  uint64_t max_shard_bytes) {
+  NewModelFolder made(folder);
   const std::vector<std::string> names = like.tensor_names();
-  Progress progress("writing " + folder.filename().string(), names.size());
+  Progress progress("writing " + made.path().filename().string(), names.size());
   ThreadPool pool(1);
-  SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
+  SafetensorsWriter out(made.path() / "model.safetensors", {{"format", "pt"}}, max_shard_bytes);
   for (const std::string& name : names) {
     const Shape shape = like.tensor(name).shape();
     const bool turned = like.turned_in_folder(name);
@@ -179,15 +180,16 @@ void write_folder(const fs::path& folder, const Checkpoint& like, DType type, co
     });
   }
   out.finish();
-  write_folder_description(folder, like,
+  write_folder_description(made.path(), like,
                            type == DType::kF32   ? "float32"
                            : type == DType::kF16 ? "float16"
                                                  : "bfloat16");
+  made.commit();
 }
 
 void write_folder(const fs::path& folder, const Checkpoint& like, const std::vector<Variable>& parameters) {
-  fs::create_directories(folder);
-  SafetensorsWriter out(folder / "model.safetensors", {{"format", "pt"}});
+  NewModelFolder made(folder);
+  SafetensorsWriter out(made.path() / "model.safetensors", {{"format", "pt"}}, kMaxShardBytes);
   bool narrow = false;
   for (const Variable& p : parameters) {
     narrow = narrow || p.dtype() == DType::kBF16;
@@ -196,7 +198,8 @@ void write_folder(const fs::path& folder, const Checkpoint& like, const std::vec
             [stored](const ByteSink& sink) { sink(stored.raw(), stored.bytes()); });
   }
   out.finish();
-  write_folder_description(folder, like, narrow ? "bfloat16" : "float32");
+  write_folder_description(made.path(), like, narrow ? "bfloat16" : "float32");
+  made.commit();
 }
 
 }  // namespace sedum

@@ -8,6 +8,7 @@
 
 #include "base/thread_pool.h"
 #include "compute/autograd/variable.h"
+#include "formats/safetensors.h"
 #include "model/checkpoint/checkpoint.h"
 #include "model/checkpoint/mixture.h"
 
@@ -30,8 +31,9 @@ void write_gguf(const std::filesystem::path& path, const Checkpoint& like, const
                 const TensorReader& read, ThreadPool& pool, const ImportanceReader& importance = nullptr);
 // The mixture named after `type`, on one thread.
 void write_gguf(const std::filesystem::path& path, const Checkpoint& like, DType type, const TensorReader& read);
-// The same as a Hugging Face folder with tensors of `type` f32, f16 or bf16.
-void write_folder(const std::filesystem::path& folder, const Checkpoint& like, DType type, const TensorReader& read);
+// The same as a Hugging Face folder with tensors of `type` f32, f16 or bf16. A folder that is there is replaced when all is written.
+void write_folder(const std::filesystem::path& folder, const Checkpoint& like, DType type, const TensorReader& read,
+                  uint64_t max_shard_bytes = kMaxShardBytes);
 
 // What stands beside the weights of a folder: config.json, with `quantization_config` (JSON) if that is not empty, tokenizer.json and
 // tokenizer_config.json. torch_dtype: "float32", "float16", "bfloat16".

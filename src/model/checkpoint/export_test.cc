@@ -1,6 +1,8 @@
 #include "model/checkpoint/export.h"
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 
 #include <gmock/gmock.h>
 
@@ -8,6 +10,7 @@
 #include "model/model_testing.h"
 
 namespace sedum {
+namespace fs = std::filesystem;
 namespace {
 
 using ::testing::HasSubstr;
@@ -37,6 +40,80 @@ TEST(Export, FolderToGgufToFolderKeepsEveryBit) {
     EXPECT_EQ(back.config().rms_norm_eps, first.config().rms_norm_eps);
     EXPECT_EQ(back.config().eos_token_id, first.config().eos_token_id);
   }
+}
+
+// The files' bytes, not values: a bf16 matrix that went through f32 must come back as it was, and so must the vectors that GGUF keeps in f32.
+TEST(Export, FolderToGgufToFolderKeepsEveryBitOfBf16) {
+  for (const std::string& name : kModels) {
+    SCOPED_TRACE(name);
+    const ScratchFolder scratch;
+    const Checkpoint f32 = Checkpoint::open(tiny_model(name));
+    write_folder(scratch / "first", f32, DType::kBF16, stored_values(f32));
+    const Checkpoint first = Checkpoint::open(scratch / "first");
+    EXPECT_NE(stored_values(first)("model.embed_tokens.weight"), stored_values(f32)("model.embed_tokens.weight"));
+    write_gguf(scratch / "m.gguf", first, DType::kBF16, stored_values(first));
+    const Checkpoint gguf = Checkpoint::open(scratch / "m.gguf");
+    EXPECT_EQ(gguf.tensor("model.embed_tokens.weight").dtype(), DType::kBF16);
+    write_folder(scratch / "back", gguf, DType::kBF16, stored_values(gguf));
+    EXPECT_EQ(read_file(scratch / "first/model.safetensors"), read_file(scratch / "back/model.safetensors"));
+  }
+}
+
+TEST(Export, AFolderInShardsIsTheSameModel) {
+  const ScratchFolder scratch;
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  write_folder(scratch / "m", first, DType::kF32, stored_values(first), 40'000);
+  EXPECT_FALSE(fs::exists(scratch / "m/model.safetensors"));
+  int shards = 0;
+  for (const auto& entry : fs::directory_iterator(scratch / "m")) shards += entry.path().extension() == ".safetensors";
+  EXPECT_GT(shards, 5);
+  expect_same_bits(first, Checkpoint::open(scratch / "m"));
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// Whatever of a model was there goes with it, and nothing else.
+TEST(Export, AFolderIsReplacedAndOtherFilesStay) {
+  const ScratchFolder scratch;
+  const Checkpoint llama = Checkpoint::open(tiny_model()), qwen = Checkpoint::open(tiny_model("qwen2"));
+  write_folder(scratch / "m", llama, DType::kF32, stored_values(llama), 40'000);
+  write_file(scratch / "m/README.md", "mine");
+  write_file(scratch / "m/model_card.safetensors", "mine too");
+  fs::create_directory(scratch / "m/adapter");
+  write_folder(scratch / "m", qwen, DType::kF32, stored_values(qwen));
+  EXPECT_EQ(names_in(scratch / "m"),
+            (std::vector<std::string>{"README.md", "adapter", "config.json", "model.safetensors",
+                                      "model_card.safetensors", "tokenizer.json", "tokenizer_config.json"}));
+  expect_same_bits(qwen, Checkpoint::open(scratch / "m"));
+  fs::create_directory_symlink(scratch / "m", scratch / "link");
+  write_folder(scratch / "link", llama, DType::kF32, stored_values(llama));
+  EXPECT_TRUE(fs::is_symlink(scratch / "link"));
+  expect_same_bits(llama, Checkpoint::open(scratch / "m"));
+}
+
+// A writer that fails in the last tensor: the folder before is whole, and no new one begun.
+TEST(Export, AFolderThatCouldNotBeWrittenLeavesNothing) {
+  const ScratchFolder scratch;
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  const auto fails = [&](const std::string& name) {
+    if (name == first.tensor_names().back()) throw Error("the disk is gone");
+    return stored_values(first)(name);
+  };
+  EXPECT_THROW(write_folder(scratch / "m", first, DType::kF32, fails, 40'000), Error);
+  EXPECT_TRUE(fs::is_empty(scratch.path()));
+  write_folder(scratch / "m", first, DType::kF32, stored_values(first), 40'000);
+  const auto before = names_in(scratch / "m");
+  EXPECT_THROW(write_folder(scratch / "m", first, DType::kF16, fails), Error);
+  EXPECT_EQ(names_in(scratch / "m"), before);
+  expect_same_bits(first, Checkpoint::open(scratch / "m"));
+  write_file(scratch / "file", "");
+  EXPECT_THAT(testing::problem_of([&] { write_folder(scratch / "file", first, DType::kF32, fails); }),
+              HasSubstr("no folder"));
 }
 
 // What is written computes the same: sizes, row order, biases, the scaling of positions.
