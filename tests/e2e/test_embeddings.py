@@ -94,8 +94,9 @@ class Forward(SedumTest):
         for i, source in enumerate(data["ids"]):
             arguments = ["generate", "--model", GOLDEN / "models" / "t5", "--ids", " ".join(map(str, source)), "--compute", "f32", "--max-tokens", 12, "--json"]
             self.assertEqual([0, *json.loads(self.sedum(*arguments).stdout)["ids"]], data["greedy"][i])
-            beams = json.loads(self.sedum(*arguments, "--num-beams", 4, "--length-penalty", 0.8, "-n", 4).stdout)["answers"]
-            self.assertEqual([[0, *b["ids"]] for b in beams], data["beams"][i])
+            for size in (2, 4, 8):
+                beams = json.loads(self.sedum(*arguments, "--num-beams", size, "--length-penalty", 0.8, "-n", size).stdout)["answers"]
+                self.assertEqual([[0, *b["ids"]] for b in beams], data["beams"][str(size)][i]["ids"])
 
     def test_info(self):
         for name, layers in (("bert", "2 layers of 24"), ("t5", "2 more layers in the decoder")):

@@ -1,6 +1,7 @@
 // Logits processors, beam search, diverse groups and contrastive search against transformers (tools/golden/infer_decoding.py).
 
 #include <cmath>
+#include <filesystem>
 #include <future>
 
 #include <gtest/gtest.h>
@@ -92,6 +93,34 @@ TEST_P(Searches, AreThoseOfTransformers) {
   check_searches(model, cases, {.context_length = 64, .cache_tokens = 640, .step_tokens = 24});
 }
 INSTANTIATE_TEST_SUITE_P(Models, Searches, testing::Values("llama", "qwen2"), [](const auto& each) { return each.param; });
+
+// A tiny model of each family, of families/ or models/: those without a tokenizer take llama's, whose ends the search had.
+class FamilySearches : public testing::TestWithParam<const char*> {};
+
+TEST_P(FamilySearches, AreThoseOfTransformers) {
+  namespace fs = std::filesystem;
+  const std::string name = GetParam();
+  const ScratchFolder folder;
+  const fs::path family = golden("families/" + name);
+  fs::copy(fs::exists(family) ? family : golden("models/" + name), folder.path(), fs::copy_options::recursive);
+  for (const char* file : {"tokenizer.json", "tokenizer_config.json"})
+    fs::copy_file(golden("models/llama") / file, folder.path() / file, fs::copy_options::skip_existing);
+  Runtime runtime(1);
+  const RuntimeModel model(runtime, folder.path(), {.compute = Compute::kF32});
+  const auto cases = golden_json("families/" + name + ".beams.json").get<std::vector<json>>();
+  std::vector<int> sizes;
+  for (const json& each : cases) {
+    sizes.push_back(each["num_beams"]);
+    EXPECT_EQ(each["ids"].size(), each["num_beams"].get<size_t>());
+  }
+  ASSERT_EQ(sizes, (std::vector<int>{2, 4, 8}));
+  check_searches(model, cases, {.context_length = 64, .cache_tokens = 1024, .step_tokens = 24});
+}
+INSTANTIATE_TEST_SUITE_P(Models, FamilySearches,
+                         testing::Values("mistral", "qwen3", "smollm3", "phi3", "gpt2", "gemma3", "gemma2", "mixtral",
+                                         "qwen3_moe", "qwen3_moe_dense", "llama_yarn", "phi3_long", "llama",
+                                         "llama_linear", "llama_bf16", "qwen2", "qwen2_tied"),
+                         [](const auto& each) { return each.param; });
 
 TEST(RealSearch, BeamsOfSmolLM2AreThoseOfTransformers) {
   SEDUM_NEEDS(models_folder(), "SEDUM_TEST_MODELS");

@@ -136,6 +136,13 @@ TEST_P(Family, GradientsAreThoseOfPyTorch) {
   for (const bool recompute : {false, true}) check_gradients(folder(), expected(), recompute);
 }
 
+// Qwen2's models are those of models/, with biases of queries, keys and values.
+TEST(Families, GradientsOfQwen2AreThoseOfPyTorch) {
+  for (const std::string name : {"qwen2", "qwen2_tied"})
+    for (const bool recompute : {false, true})
+      check_gradients(golden("models/" + name), golden_json("families/" + name + ".gradients.json"), recompute);
+}
+
 // An adapter on all linear layers, of mixtures of experts on attention: PEFT's names; beside the model and merged into it, as a folder, it computes the same.
 TEST_P(Family, AdapterBesideAndMerged) {
   const ScratchFolder scratch;

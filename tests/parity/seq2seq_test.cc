@@ -100,11 +100,14 @@ TEST_P(TinyT5, GreedyTokensAndBeamsAreThoseOfTransformers) {
     const auto source = golden_data["ids"][i].get<std::vector<int32_t>>();
     const auto greedy = write_target(ctx, m, source, {.max_tokens = 12});
     EXPECT_EQ(with_start(greedy.at(0).ids), golden_data["greedy"][i].get<std::vector<int32_t>>()) << i;
-    const auto beams = write_target(ctx, m, source, {.max_tokens = 12, .num_beams = 4, .length_penalty = 0.8f});
-    ASSERT_EQ(beams.size(), 4u);
-    for (size_t b = 0; b < beams.size(); ++b) {
-      EXPECT_EQ(with_start(beams[b].ids), golden_data["beams"][i][b].get<std::vector<int32_t>>()) << i << ", " << b;
-      EXPECT_NEAR(beams[b].score, golden_data["scores"][i][b].get<double>(), 1e-4) << i << ", " << b;
+    for (const int size : {2, 4, 8}) {
+      const json& expected = golden_data["beams"][std::to_string(size)][i];
+      const auto beams = write_target(ctx, m, source, {.max_tokens = 12, .num_beams = size, .length_penalty = 0.8f});
+      ASSERT_EQ(beams.size(), size_t(size));
+      for (size_t b = 0; b < beams.size(); ++b) {
+        EXPECT_EQ(with_start(beams[b].ids), expected["ids"][b].get<std::vector<int32_t>>()) << size << ", " << i << ", " << b;
+        EXPECT_NEAR(beams[b].score, expected["scores"][b].get<double>(), 1e-4) << size << ", " << i << ", " << b;
+      }
     }
   }
 }

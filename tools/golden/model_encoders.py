@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Tiny random encoders and encoder-decoders by transformers, with what they compute: for tests/parity/encoders_test.cc.
 
-    model_encoders.py tests/golden/models
+    model_encoders.py [--search] tests/golden/models    # --search: only T5's greedy tokens and beams, of the folders as they are
 
 Needs numpy, peft, safetensors, tokenizers, torch, transformers. Norms are not 1 and biases not 0, so that a forgotten one shows. For each NAME a folder, and
 NAME.json: the sequences (and the second text's types, and the labels), by name. NAME.npy has the logits of all sequences, one after the
@@ -83,16 +83,31 @@ def save_tokenizer(folder):
 
 
 def t5_extras(model, data):
-    """Greedy tokens and the best beams of each source, with their scores."""
+    """Greedy tokens and the best beams of each source, with their scores: by the number of beams, 2, 4 and 8."""
     common = dict(max_new_tokens=12, min_new_tokens=0, do_sample=False)
-    data["greedy"], data["beams"], data["scores"] = [], [], []
+    data["greedy"], data["beams"] = [], {}
     for source in data["ids"]:
-        ids = torch.tensor([source])
-        data["greedy"].append(model.generate(ids, num_beams=1, **common)[0].tolist())
-        out = model.generate(ids, num_beams=4, num_return_sequences=4, length_penalty=0.8, return_dict_in_generate=True, output_scores=True, **common)
-        beams = [b.tolist() for b in out.sequences]
-        data["beams"].append([b[: b.index(19) + 1] if 19 in b else b for b in beams])
-        data["scores"].append(out.sequences_scores.tolist())
+        data["greedy"].append(model.generate(torch.tensor([source]), num_beams=1, **common)[0].tolist())
+    for size in (2, 4, 8):
+        searches = data["beams"][str(size)] = []
+        for source in data["ids"]:
+            out = model.generate(torch.tensor([source]), num_beams=size, num_return_sequences=size, length_penalty=0.8, return_dict_in_generate=True,
+                                 output_scores=True, **common)
+            beams = [b.tolist() for b in out.sequences]
+            searches.append({"ids": [b[: b.index(19) + 1] if 19 in b else b for b in beams], "scores": out.sequences_scores.tolist()})
+
+
+def write_searches(out):
+    """Greedy tokens and beams again, of the committed models."""
+    for name in ("t5", "t5_gated"):
+        data = json.loads((out / f"{name}.json").read_text())
+        data.pop("scores", None)
+        t5_extras(transformers.T5ForConditionalGeneration.from_pretrained(out / name).eval(), data)
+        write_data(out / f"{name}.json", data)
+
+
+def write_data(path, data):
+    path.write_text("{\n" + ",\n".join(f' "{k}": {json.dumps(v)}' for k, v in data.items()) + "\n}\n")
 
 
 def peft_names(model, task):
@@ -107,9 +122,13 @@ def peft_names(model, task):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--search", action="store_true")
     parser.add_argument("out", type=pathlib.Path)
-    out = parser.parse_args().out
+    args = parser.parse_args()
+    out = args.out
     torch.set_num_threads(1)
+    if args.search:
+        return write_searches(out)
     for seed, (name, model) in enumerate(MODELS.items()):
         rng = np.random.default_rng(100 + seed)
         if name == "t5_gated":  # a head of its own, as the checkpoints of T5 1.1 have it; transformers 5 ties what it makes anew
@@ -157,7 +176,7 @@ def main():
             save_file(gradients, out / f"{name}.gradients.safetensors")
         if seq2seq:
             t5_extras(model, data)
-        (out / f"{name}.json").write_text("{\n" + ",\n".join(f' "{k}": {json.dumps(v)}' for k, v in data.items()) + "\n}\n")
+        write_data(out / f"{name}.json", data)
         values = torch.cat(outputs)
         print(f"{name}: loss {loss.item():.4f}, outputs' deviation {values.std().item():.2f}")
 

@@ -2,6 +2,7 @@
 """A tiny random model of each family by transformers, with what it computes: for tests/parity/families_test.cc.
 
     model_families.py tests/golden/families [NAME...]
+    model_families.py --search tests/golden/families    # NAME.beams.json of the folders as they are, and qwen2.gradients.json
 
 Needs gguf, numpy, peft, torch, transformers. Writes for each family NAME a folder (config.json, model.safetensors: weights that bf16 holds, so
 that files are small and exact), NAME.logits.npy (f32; rows of all sequences of ids.json, one after the other) and NAME.json: the greedy
@@ -249,12 +250,65 @@ def peft_names(model):
     return sorted(peft.get_peft_model_state_dict(wrapped))
 
 
+@torch.inference_mode()
+def beam_searches(model, prompt, ends):
+    """The best beams of sizes 2, 4 and 8, with scores; the ends' bias makes some of them end early."""
+    bias = [[i, 2.0] for i in ends]
+    cases = []
+    for size in (2, 4, 8):
+        out = model.generate(
+            torch.tensor([prompt]),
+            attention_mask=torch.ones(1, len(prompt), dtype=torch.long),
+            do_sample=False,
+            use_cache=False,
+            max_new_tokens=14,
+            eos_token_id=ends,
+            pad_token_id=ends[0],
+            num_beams=size,
+            num_return_sequences=size,
+            sequence_bias=[[[i], b] for i, b in bias],
+            output_scores=True,
+            return_dict_in_generate=True,
+        )
+        made = out.sequences[:, len(prompt) :].tolist()
+        ids = [s[: next((i + 1 for i, t in enumerate(s) if t in ends), len(s))] for s in made]
+        scores = [float(f"{v:.7g}") for v in out.sequences_scores.tolist()]
+        gaps = [a - b for a, b in zip(scores, scores[1:])]
+        print(f"    {size} beams: neighbours {min(gaps):.1e} apart at least, {sum(s[-1] in ends for s in ids)} end early")
+        cases.append({"num_beams": size, "n": size, "prompt": prompt, "max_tokens": 14, "logit_bias": bias, "ids": ids, "scores": scores})
+    return cases
+
+
+def committed(folder):
+    config = transformers.AutoConfig.from_pretrained(folder)
+    config._attn_implementation = "eager"
+    return transformers.AutoModelForCausalLM.from_pretrained(folder, config=config, dtype=torch.float32).eval()
+
+
+def write_searches(out):
+    """Of the committed models, which stay as they are: Llama's and Qwen2's, of models/, too."""
+    ids = json.loads((out / "ids.json").read_text())
+    folders = [out / name for name in CONFIGS]
+    folders += [out.parent / "models" / name for name in ("llama", "llama_linear", "llama_bf16", "qwen2", "qwen2_tied")]  # of one vocabulary
+    for folder in folders:
+        print(folder.name)
+        model = committed(folder)
+        cases = beam_searches(model, ids[-1][:12], [0, 2])  # the ends of tests/golden/models/llama's tokenizer
+        (out / f"{folder.name}.beams.json").write_text("[\n" + ",\n".join(json.dumps(c) for c in cases) + "\n]\n")
+    for name in ("qwen2", "qwen2_tied"):
+        loss, each = gradients(committed(out.parent / "models" / name), ids[-1])
+        (out / f"{name}.gradients.json").write_text(json.dumps({"loss": loss, "gradients": each}) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--search", action="store_true")
     parser.add_argument("out", type=pathlib.Path)
     parser.add_argument("names", nargs="*")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    if args.search:
+        return write_searches(args.out)
     rng = np.random.default_rng(5)
     sequences = [rng.integers(0, 320, n).tolist() for n in LENGTHS]
     args.out.mkdir(parents=True, exist_ok=True)
