@@ -19,11 +19,12 @@ std::vector<float> scales_for(const std::vector<float>& magnitudes, double alpha
   return s;
 }
 
-// The error of all layers when their columns are scaled by s, rounded, and scaled back.
+// The error of all layers when their columns are scaled by s, rounded, and scaled back, each in shares of its outputs' size.
 double error_of(ThreadPool& pool, const std::vector<AwqWeights>& weights, int64_t cols, const std::vector<float>& h,
-                const std::vector<float>& s, const GptqOptions& options) {
+                const std::vector<double>& sizes, const std::vector<float>& s, const GptqOptions& options) {
   double error = 0;
-  for (const AwqWeights& layer : weights) {
+  for (size_t l = 0; l < weights.size(); ++l) {
+    const AwqWeights& layer = weights[l];
     std::vector<float> d = layer.w;
     for (size_t i = 0; i < d.size(); ++i) d[i] *= s[i % size_t(cols)];
     const GroupQuantised q = round_to_nearest(pool, d, layer.rows, cols, options);
@@ -32,7 +33,7 @@ double error_of(ThreadPool& pool, const std::vector<AwqWeights>& weights, int64_
         const size_t at = size_t(r * cols + c);
         d[at] = q.value(r, c) / s[size_t(c)] - layer.w[at];
       }
-    error += weighted_error(pool, d, layer.rows, cols, h);
+    error += weighted_error(pool, d, layer.rows, cols, h) / sizes[l];
   }
   return error;
 }
@@ -54,10 +55,15 @@ AwqScales awq_scales(ThreadPool& pool, const std::vector<AwqWeights>& weights, i
                      const std::vector<float>& hessian, const std::vector<float>& magnitudes,
                      const GptqOptions& options) {
   AwqScales best;
+  std::vector<double> sizes;
+  for (const AwqWeights& layer : weights) {
+    const double size = weighted_error(pool, layer.w, layer.rows, cols, hessian);
+    sizes.push_back(size > 0 ? size : 1);
+  }
   for (int step = 0; step < kSteps; ++step) {
     const double alpha = double(step) / kSteps;
     std::vector<float> s = scales_for(magnitudes, alpha);
-    const double error = error_of(pool, weights, cols, hessian, s, options);
+    const double error = error_of(pool, weights, cols, hessian, sizes, s, options);
     if (step == 0) best.error_without = error;
     if (step == 0 || error < best.error) best.s = std::move(s), best.alpha = alpha, best.error = error;
   }

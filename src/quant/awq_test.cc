@@ -34,7 +34,7 @@ struct Data {
   }
 };
 
-// The naive twin of a layer's error: scaled, rounded, scaled back, and the quadratic form by three loops.
+// The naive twin of the error: scaled, rounded, scaled back, and the quadratic forms of error and output by three loops.
 double naive_error(const Data& d, const std::vector<float>& s, const GptqOptions& o) {
   ThreadPool pool(1);
   double error = 0;
@@ -42,14 +42,18 @@ double naive_error(const Data& d, const std::vector<float>& s, const GptqOptions
     std::vector<float> scaled = layer.w;
     for (size_t i = 0; i < scaled.size(); ++i) scaled[i] *= s[i % size_t(d.cols)];
     const GroupQuantised q = round_to_nearest(pool, scaled, layer.rows, d.cols, o);
+    double lost = 0, size = 0;
     for (int64_t r = 0; r < layer.rows; ++r)
       for (int64_t i = 0; i < d.cols; ++i)
         for (int64_t j = 0; j < d.cols; ++j) {
           const auto off = [&](int64_t c) {
             return double(q.value(r, c)) / s[size_t(c)] - layer.w[size_t(r * d.cols + c)];
           };
-          error += off(i) * d.hessian[size_t(i * d.cols + j)] * off(j);
+          const double h = d.hessian[size_t(i * d.cols + j)];
+          lost += off(i) * h * off(j);
+          size += double(layer.w[size_t(r * d.cols + i)]) * h * layer.w[size_t(r * d.cols + j)];
         }
+    error += lost / size;
   }
   return error;
 }

@@ -20,11 +20,12 @@ struct Scale {
   uint8_t zero = 0;
 };
 
-// The widest of the group's values set the scale, which is stored as f16.
-Scale scale_of(const float* w, int64_t n, const GptqOptions& options) {
+// The widest of the group's values, or a share of them, set the scale, which is stored as f16.
+Scale scale_of(const float* w, int64_t n, const GptqOptions& options, float share = 1) {
   const float top = float((1 << options.bits) - 1);
   float least = 0, most = 0;
   for (int64_t i = 0; i < n; ++i) least = std::min(least, w[i]), most = std::max(most, w[i]);
+  least *= share, most *= share;
   if (options.symmetric) most = std::max(-least, most), least = -most;
   const auto stored = [](float scale) { return scale > 0 && std::isfinite(scale) ? f16_to_f32(f32_to_f16(scale)) : 1; };
   const auto usable = [](float scale) { return scale > 0 && std::isfinite(scale) ? scale : 1; };
@@ -55,6 +56,40 @@ GroupQuantised empty_result(int64_t rows, int64_t cols, const GptqOptions& optio
 
 void keep_scale(GroupQuantised& r, int64_t row, int64_t group, const Scale& s) {
   r.scales[size_t(row * r.groups + group)] = s.scale, r.zeros[size_t(row * r.groups + group)] = s.zero;
+}
+
+constexpr int kClips = 11;
+float clip_share(int step) { return 1 - 0.05f * float(step); }
+
+// d H dᵀ over n columns of a row and their block of H. One sum for each column: the same bits whatever the number of threads.
+float group_error(const float* w, int64_t n, const Scale& s, int bits, const float* h, int64_t stride, float* d) {
+  for (int64_t i = 0; i < n; ++i) d[i] = s.scale * float(int(rounded(w[i], s, bits)) - int(s.zero)) - w[i];
+  float error = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    float sum = 0;
+    for (int64_t j = 0; j < n; ++j) sum += h[i * stride + j] * d[j];
+    error += d[i] * sum;
+  }
+  return error;
+}
+
+// Rounds each group by what scale_for(its values, its first column, their number) gives.
+template <class ScaleFor>
+GroupQuantised rounded_groups(ThreadPool& pool, const std::vector<float>& w, int64_t rows, int64_t cols,
+                              const GptqOptions& options, ScaleFor scale_for) {
+  GroupQuantised r = empty_result(rows, cols, options);
+  for (int64_t i = 0; i < cols; ++i) r.g_idx[size_t(i)] = int32_t(i / options.group_size);
+  pool.parallel_for(rows, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row)
+      for (int64_t g = 0; g < r.groups; ++g) {
+        const int64_t from = g * options.group_size, to = std::min(cols, from + options.group_size);
+        const Scale s = scale_for(&w[size_t(row * cols + from)], from, to - from);
+        keep_scale(r, row, g, s);
+        for (int64_t i = from; i < to; ++i)
+          r.q[size_t(row * cols + i)] = rounded(w[size_t(row * cols + i)], s, options.bits);
+      }
+  });
+  return r;
 }
 
 }  // namespace
@@ -153,19 +188,25 @@ GroupQuantised gptq(ThreadPool& pool, const std::vector<float>& w, int64_t rows,
 
 GroupQuantised round_to_nearest(ThreadPool& pool, const std::vector<float>& w, int64_t rows, int64_t cols,
                                 const GptqOptions& options) {
-  GroupQuantised r = empty_result(rows, cols, options);
-  for (int64_t i = 0; i < cols; ++i) r.g_idx[size_t(i)] = int32_t(i / options.group_size);
-  pool.parallel_for(rows, [&](int64_t begin, int64_t end) {
-    for (int64_t row = begin; row < end; ++row)
-      for (int64_t g = 0; g < r.groups; ++g) {
-        const int64_t from = g * options.group_size, to = std::min(cols, from + options.group_size);
-        const Scale s = scale_of(&w[size_t(row * cols + from)], to - from, options);
-        keep_scale(r, row, g, s);
-        for (int64_t i = from; i < to; ++i)
-          r.q[size_t(row * cols + i)] = rounded(w[size_t(row * cols + i)], s, options.bits);
-      }
+  return rounded_groups(pool, w, rows, cols, options,
+                        [&](const float* group, int64_t, int64_t n) { return scale_of(group, n, options); });
+}
+
+GroupQuantised round_clipped(ThreadPool& pool, const std::vector<float>& w, int64_t rows, int64_t cols,
+                             const std::vector<float>& hessian, const GptqOptions& options) {
+  if (int64_t(hessian.size()) != cols * cols || int64_t(w.size()) != rows * cols)
+    throw ApiError("round_clipped", "sizes do not fit");
+  return rounded_groups(pool, w, rows, cols, options, [&](const float* group, int64_t from, int64_t n) {
+    std::vector<float> d(static_cast<size_t>(n));
+    Scale best;
+    float least = 0;
+    for (int step = 0; step < kClips; ++step) {
+      const Scale s = scale_of(group, n, options, clip_share(step));
+      const float error = group_error(group, n, s, options.bits, &hessian[size_t(from * cols + from)], cols, d.data());
+      if (step == 0 || error < least) best = s, least = error;
+    }
+    return best;
   });
-  return r;
 }
 
 }  // namespace sedum

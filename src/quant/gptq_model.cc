@@ -42,7 +42,8 @@ std::string describe(const Checkpoint& checkpoint, const Calibration& rows, cons
     mix(quick_sum({static_cast<const std::byte*>(t.raw()), t.bytes()}));
   }
   return fmt::format("model {:016x} bits {} group {} sym {}{} desc_act {} damp {} rows {:016x}\n", hash, o.bits,
-                     o.group_size, o.symmetric, o.awq ? " awq" : "", o.desc_act, o.damp_percent, rows_hash);
+                     o.group_size, o.symmetric, o.awq ? " awq with clipping" : "", o.desc_act, o.damp_percent,
+                     rows_hash);
 }
 
 class Parts {
@@ -90,26 +91,49 @@ Tensor tensor_of(ThreadPool& pool, const GroupQuantised& q) {
   return Tensor::external(DType::kF32, {q.rows, q.cols}, values, std::move(buffer));
 }
 
-// The layers that share what a norm gives, and that norm: a scaling of its results can be folded into its weights.
-struct NormGroup {
-  std::string norm;
+// The layers of one input, and what gives that input, a norm or the rows of a linear layer: a scaling can be folded into its weights.
+struct ScaledGroup {
+  std::string source;
   std::vector<std::string> layers;
 };
-NormGroup group_of(const std::string& layer) {
+ScaledGroup group_of(const std::string& layer) {
   const size_t dot = layer.rfind('.', layer.rfind('.') - 1);  // before "self_attn.q_proj"
   const std::string at = layer.substr(0, dot + 1), part = layer.substr(dot + 1);
   if (part == "self_attn.q_proj" || part == "self_attn.k_proj" || part == "self_attn.v_proj")
     return {at + "input_layernorm", {at + "self_attn.q_proj", at + "self_attn.k_proj", at + "self_attn.v_proj"}};
   if (part == "mlp.gate_proj" || part == "mlp.up_proj")
     return {at + "post_attention_layernorm", {at + "mlp.gate_proj", at + "mlp.up_proj"}};
+  if (part == "self_attn.o_proj")
+    return {at + "self_attn.v_proj", {layer}};                        // attention mixes values, column by column
+  if (part == "mlp.down_proj") return {at + "mlp.up_proj", {layer}};  // down(act(gate) · up)
   return {};
 }
 
-// A norm's results are multiplied by its weights in these, and go nowhere else.
+// Queries and keys meet in a product, where an error of one is not that of the output: AWQ does not clip them.
+bool is_clipped(const std::string& layer) { return !layer.ends_with(".q_proj") && !layer.ends_with(".k_proj"); }
+
+// A norm's results are multiplied by its weights in these, and values and `up` go to one linear layer.
 void check_awq(const ModelConfig& config) {
   for (const char* known : {"llama", "mistral", "qwen2", "qwen3"})
     if (config.model_type == known) return;
   throw Error("activation-aware scaling of a " + config.model_type + " model is not known here", "choose --type gptq");
+}
+
+// The first of o_proj's columns that are made of this row of v_proj: heads of a group share their values.
+int64_t column_of_value(int64_t row, const ModelConfig& config) {
+  const int64_t d = config.head_dim, shared = config.num_attention_heads / config.num_key_value_heads;
+  return row / d * d * shared + row % d;
+}
+
+// Columns of o_proj that come of one row of v_proj must have one scale: each gets the mean of them.
+void tie_shared_values(std::vector<float>& magnitudes, const ModelConfig& config) {
+  const int64_t d = config.head_dim, shared = config.num_attention_heads / config.num_key_value_heads;
+  for (int64_t row = 0; row < config.num_key_value_heads * d; ++row) {
+    float* const first = &magnitudes[size_t(column_of_value(row, config))];
+    float sum = 0;
+    for (int64_t h = 0; h < shared; ++h) sum += first[h * d];
+    for (int64_t h = 0; h < shared; ++h) first[h * d] = sum / float(shared);
+  }
 }
 
 std::vector<float> column_magnitudes(const Tensor& x) {
@@ -131,37 +155,37 @@ struct Pass {
   GptqReport report;
   Progress progress;
   Tensor last_input;  // q, k and v see the same rows: one Hessian for all three
+  std::vector<float> last_hessian;
   std::optional<HessianFactor> last_factor;
 
-  std::map<std::string, std::vector<float>> scales;  // AWQ: by the norm's name
+  std::map<std::string, std::vector<float>> scales;  // AWQ: by the source's name
   PartWriter writer = {};
 
-  std::vector<float> hessian_of(const Tensor& x) const {
+  const std::vector<float>& hessian_of(const Tensor& x) {
+    if (last_input.raw() == x.raw() && last_input.shape() == x.shape()) return last_hessian;
     const int64_t k = x.size(-1);
-    std::vector<float> hessian(size_t(k * k));
+    last_factor.reset();
+    last_input = x;
+    last_hessian.assign(size_t(k * k), 0);
     product_tn(runtime.pool, Compute::kF32, ops::matrix(x), ops::matrix(x),
-               {DType::kF32, hessian.data(), k, k, size_t(k) * 4});
-    return hessian;
+               {DType::kF32, last_hessian.data(), k, k, size_t(k) * 4});
+    return last_hessian;
   }
 
   const HessianFactor& factor_of(const Tensor& x) {
-    if (last_factor && last_input.raw() == x.raw() && last_input.shape() == x.shape()) return *last_factor;
-    last_factor.reset();
-    const int64_t k = x.size(-1);
-    std::vector<float> hessian = hessian_of(x);
-    last_input = x;
-    last_factor.emplace(runtime.pool, std::move(hessian), k, options);
+    hessian_of(x);
+    if (!last_factor) last_factor.emplace(runtime.pool, std::move(last_hessian), x.size(-1), options);
     return *last_factor;
   }
 
   // By which the columns of a layer are multiplied before they are rounded; null where nothing stands before it that could take that over.
   const std::vector<float>* scales_of(const std::string& layer, const Tensor& x) {
-    const NormGroup group = group_of(layer);
-    if (!options.awq || group.norm.empty()) return nullptr;
-    const auto found = scales.find(group.norm);
+    const ScaledGroup group = group_of(layer);
+    if (!options.awq || group.source.empty()) return nullptr;
+    const auto found = scales.find(group.source);
     if (found != scales.end()) return &found->second;
-    const fs::path file = parts.of(group.norm);
-    std::vector<float>& s = scales[group.norm];
+    const fs::path file = parts.of(group.source + ".awq");
+    std::vector<float>& s = scales[group.source];
     if (fs::exists(file)) {
       const SafetensorsFile stored(file);
       const StoredTensor& t = stored.get("scales");
@@ -173,7 +197,9 @@ struct Pass {
     std::vector<AwqWeights> weights;
     for (const std::string& each : group.layers)
       weights.push_back({layer_weights(checkpoint, each), checkpoint.tensor(each + ".weight").shape()[0]});
-    s = awq_scales(runtime.pool, weights, x.size(-1), hessian_of(x), column_magnitudes(x), options).s;
+    std::vector<float> magnitudes = column_magnitudes(x);
+    if (layer.ends_with(".o_proj")) tie_shared_values(magnitudes, checkpoint.config());
+    s = awq_scales(runtime.pool, weights, x.size(-1), hessian_of(x), magnitudes, options).s;
     SafetensorsWriter out(file);
     out.add("scales", DType::kF32, {x.size(-1)}, producer_of(s.data(), s.size() * 4));
     out.finish();
@@ -183,9 +209,14 @@ struct Pass {
   GroupQuantised compute(const std::string& layer, const Shape& shape, const Tensor& x) {
     std::vector<float> w = layer_weights(checkpoint, layer);
     if (!options.awq) return gptq(runtime.pool, w, shape[0], shape[1], factor_of(x), options);
-    if (const std::vector<float>* s = scales_of(layer, x))
+    const std::vector<float>* s = scales_of(layer, x);
+    if (s)
       for (size_t i = 0; i < w.size(); ++i) w[i] *= (*s)[i % s->size()];
-    return round_to_nearest(runtime.pool, w, shape[0], shape[1], options);
+    if (!is_clipped(layer)) return round_to_nearest(runtime.pool, w, shape[0], shape[1], options);
+    std::vector<float> hessian = hessian_of(x);
+    if (s)
+      for (size_t i = 0; i < hessian.size(); ++i) hessian[i] /= (*s)[i / s->size()] * (*s)[i % s->size()];
+    return round_clipped(runtime.pool, w, shape[0], shape[1], hessian, options);
   }
 
   // The layer's quantised matrix as its file holds it.
@@ -269,7 +300,7 @@ GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const C
   const auto begin = std::chrono::steady_clock::now();
   const Parts parts(out, describe(checkpoint, rows, options));
   Pass pass{runtime, checkpoint, options, parts, {}, Progress("layers", linear_layers(checkpoint).size()),
-            {},      {},         {},      {}};
+            {},      {},         {},      {},    {}};
   if (options.awq) check_awq(checkpoint.config());
   {
     CheckpointFactory base(checkpoint, CheckpointFactory::Use::kFrozen, runtime.pool, runtime.arena);
@@ -281,12 +312,20 @@ GptqReport quantise_gptq(Runtime& runtime, const Checkpoint& checkpoint, const C
     model->hidden_states(ctx, Batch::of_sequences(rows.windows));
     pass.writer.finish();
   }
+  // Norms, and the scales and biases of v_proj and up_proj: a row's integers stay when the row is divided. (groups, rows) or (rows).
   write_gptq_folder(
       out, checkpoint, options, [&](const std::string& layer) { return parts.of(layer); },
       [&](const std::string& name, std::vector<float>& values) {
-        const auto found = pass.scales.find(name.substr(0, name.rfind('.')));
-        if (found != pass.scales.end())
-          for (size_t i = 0; i < values.size(); ++i) values[i] /= found->second[i];
+        const std::string source = name.substr(0, name.rfind('.'));
+        const auto found = pass.scales.find(source);
+        if (found == pass.scales.end()) return;
+        const ModelConfig& config = checkpoint.config();
+        const bool of_values = source.ends_with(".v_proj");
+        const int64_t height = of_values ? config.num_key_value_heads * config.head_dim : int64_t(found->second.size());
+        for (size_t i = 0; i < values.size(); ++i) {
+          const int64_t row = int64_t(i) % height;
+          values[i] /= found->second[size_t(of_values ? column_of_value(row, config) : row)];
+        }
       },
       max_shard_bytes);
   parts.remove();

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <span>
 
 #include <gtest/gtest.h>
 
@@ -162,6 +163,53 @@ TEST(Gptq, ColumnsThatAreNeverUsedAndOddInputs) {
   std::vector<float> broken(size_t(l.cols * l.cols), NAN);
   EXPECT_THROW(HessianFactor(pool, broken, l.cols, o), Error);
   EXPECT_THROW(round_to_nearest(pool, l.w, l.rows, l.cols, {.bits = 3}), ApiError);
+}
+
+// The weights with each group's values cut to a share of its range.
+std::vector<float> cut_to(const Layer& l, int64_t group_size, float share) {
+  std::vector<float> w = l.w;
+  for (size_t from = 0; from < w.size(); from += size_t(group_size)) {
+    const std::span<float> group(&w[from], size_t(group_size));
+    const float most = std::max(0.0f, std::ranges::max(group)), least = std::min(0.0f, std::ranges::min(group));
+    for (float& v : group) v = std::clamp(v, least * share, most * share);
+  }
+  return w;
+}
+
+// Against all eleven ranges, the weights cut to each before they are rounded; one weight of each row is far from the others.
+TEST(RoundClipped, TakesTheRangeThatChangesTheOutputsLeast) {
+  Layer l = make_layer(16, 96);
+  for (int64_t r = 0; r < l.rows; ++r) l.w[size_t(r * l.cols + (r * 5) % l.cols)] *= 4;
+  ThreadPool one(1), two(2);
+  for (const int bits : {2, 4}) {
+    const GptqOptions o{.bits = bits, .group_size = 32, .symmetric = false};
+    const GroupQuantised q = round_clipped(one, l.w, l.rows, l.cols, l.hessian, o);
+    EXPECT_EQ(round_clipped(two, l.w, l.rows, l.cols, l.hessian, o).q, q.q);
+    const auto error_of = [&](const GroupQuantised& each, int64_t row, size_t from) {
+      std::vector<double> d;
+      for (size_t c = from; c < from + 32; ++c)
+        d.push_back(double(each.value(row, int64_t(c))) - l.w[size_t(row) * 96 + c]);
+      double error = 0;
+      for (size_t i = 0; i < 32; ++i)
+        for (size_t j = 0; j < 32; ++j) error += d[i] * l.hessian[(from + i) * 96 + from + j] * d[j];
+      return error;
+    };
+    int narrower = 0;
+    for (int step = 0; step <= 10; ++step) {
+      const std::vector<float> cut = cut_to(l, 32, 1 - 0.05f * float(step));
+      const GroupQuantised other = round_to_nearest(one, cut, l.rows, l.cols, o);
+      for (int64_t r = 0; r < l.rows; ++r)
+        for (size_t g = 0; g < 3; ++g) {
+          EXPECT_LE(error_of(q, r, g * 32), (1 + 1e-4) * error_of(other, r, g * 32)) << r << " " << g << " " << step;
+          const size_t at = size_t(r) * 3 + g;
+          narrower += step == 0 && q.scales[at] < other.scales[at];
+        }
+      if (step == 0) {
+        EXPECT_LT(output_error(l, q), output_error(l, other));
+      }
+    }
+    EXPECT_GT(narrower, l.rows);
+  }
 }
 
 }  // namespace

@@ -148,6 +148,23 @@ void write_gptq_layer(const fs::path& path, const std::string& layer, const Grou
   out.finish();
 }
 
+namespace {
+
+// A tensor of f16, changed before it is written.
+void add_adjusted(SafetensorsWriter& out, const StoredTensor& halves, const TensorAdjuster& adjust) {
+  out.add(halves.name, DType::kF16, halves.shape, [&halves, adjust](const ByteSink& sink) {
+    const auto* const stored = static_cast<const uint16_t*>(halves.data);
+    std::vector<float> values(halves.bytes / sizeof(uint16_t));
+    for (size_t i = 0; i < values.size(); ++i) values[i] = f16_to_f32(stored[i]);
+    adjust(halves.name, values);
+    std::vector<uint16_t> changed(values.size());
+    for (size_t i = 0; i < values.size(); ++i) changed[i] = f32_to_f16(values[i]);
+    give(sink, changed);
+  });
+}
+
+}  // namespace
+
 void write_gptq_folder(const fs::path& folder, const Checkpoint& checkpoint, const GptqOptions& options,
                        const std::function<fs::path(const std::string& layer)>& part_of, const TensorAdjuster& adjust,
                        uint64_t max_shard_bytes) {
@@ -157,7 +174,13 @@ void write_gptq_folder(const fs::path& folder, const Checkpoint& checkpoint, con
   std::vector<std::unique_ptr<SafetensorsFile>> parts;  // mapped, not read, until they are copied
   for (const std::string& layer : layers) {
     parts.push_back(std::make_unique<SafetensorsFile>(part_of(layer)));
-    for (const std::string& name : parts.back()->names()) out.add(parts.back()->get(name));
+    for (const std::string& name : parts.back()->names()) {
+      const StoredTensor& tensor = parts.back()->get(name);
+      if (adjust && name.ends_with(".scales"))
+        add_adjusted(out, tensor, adjust);
+      else
+        out.add(tensor);
+    }
   }
   add_plain(out, checkpoint, layers, stored_values(checkpoint), adjust);
   out.finish();

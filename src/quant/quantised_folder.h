@@ -23,7 +23,7 @@ std::vector<std::string> linear_layers(const Checkpoint& checkpoint);
 
 // Error when a layer's sides are no multiples of the integers in a word (8 for 4 bits).
 void check_gptq_shape(const std::string& layer, const Shape& shape, const GptqOptions& options);
-// Changes a tensor that is not quantised before it is written: norms that take over a scaling.
+// Changes a tensor that is not quantised, or the scales of one that is, before it is written: norms and rows that take over a scaling.
 using TensorAdjuster = std::function<void(const std::string& name, std::vector<float>& values)>;
 // One layer's four tensors in a file of their own, and a folder of the files of all layers.
 void write_gptq_layer(const std::filesystem::path& path, const std::string& layer, const GroupQuantised& quantised);

@@ -1,6 +1,7 @@
 #include "quant/quantised_folder.h"
 
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <map>
 #include <set>
@@ -248,6 +249,53 @@ TEST(QuantisedFolder, SeedsOfTheFuzzTargetAreMatrices) {
     ASSERT_TRUE(has_quantised(file, "a.weight")) << name;
     EXPECT_EQ(read_quantised(file, "a.weight", format).shape().text(), shape.text()) << name;
   }
+}
+
+// With 8 bits little is lost: a scaling that did not meet its inverse would change every logit. llama shares its values among heads,
+// qwen2 has biases on them.
+TEST(QuantisedFolder, AwqScalesMeetTheirInverse) {
+  for (const char* family : {"llama", "qwen2"}) {
+    const ScratchFolder scratch;
+    const Checkpoint first = Checkpoint::open(tiny_model(family));
+    write_file(scratch / "text.txt", a_text());
+    const Calibration rows = read_calibration(scratch / "text.txt", first, {.window = 48, .max_windows = 6});
+    Runtime runtime(1);
+    const GptqOptions o{.bits = 8, .group_size = 32, .awq = true};
+    quantise_nearest(runtime, first, {.bits = 8, .group_size = 32}, scratch / "rtn");
+    quantise_gptq(runtime, first, rows, o, scratch / "awq");
+    const auto logits = [&](const std::filesystem::path& path) {
+      return testing::logits_of(RuntimeModel(runtime, path, {.compute = Compute::kF32}), rows.windows[0]);
+    };
+    const std::vector<float> exact = logits(tiny_model(family));
+    const auto error = [&](const char* folder) {
+      const std::vector<float> values = logits(scratch / folder);
+      double sum = 0;
+      for (size_t i = 0; i < values.size(); ++i) sum += double(values[i] - exact[i]) * (values[i] - exact[i]);
+      return sum;
+    };
+    EXPECT_LT(error("awq"), 1.2 * error("rtn")) << family;
+    const SafetensorsFile awq(scratch / "awq/model.safetensors"), rtn(scratch / "rtn/model.safetensors");
+    for (const char* source : {"self_attn.v_proj.scales", "mlp.up_proj.scales", "input_layernorm.weight"}) {
+      const std::string name = std::string("model.layers.1.") + source;
+      EXPECT_NE(std::memcmp(awq.get(name).data, rtn.get(name).data, awq.get(name).bytes), 0) << family << " " << name;
+    }
+  }
+}
+
+TEST(QuantisedFolder, AStoppedAwqRunGoesOnToTheSameBits) {
+  const ScratchFolder scratch;
+  const Checkpoint first = Checkpoint::open(tiny_model());
+  write_file(scratch / "text.txt", a_text());
+  const Calibration rows = read_calibration(scratch / "text.txt", first, {.window = 48, .max_windows = 6});
+  Runtime runtime(1), two(2);
+  const GptqOptions o{.bits = 4, .group_size = 32, .awq = true};
+  quantise_gptq(runtime, first, rows, o, scratch / "a");
+  write_file(scratch / "b", "in the way");
+  EXPECT_ANY_THROW(quantise_gptq(two, first, rows, o, scratch / "b"));
+  std::filesystem::remove(scratch / "b");
+  std::filesystem::remove(scratch / "b.parts/model.layers.2.mlp.down_proj.safetensors");
+  EXPECT_GT(quantise_gptq(two, first, rows, o, scratch / "b").resumed, 0);
+  EXPECT_EQ(read_file(scratch / "a/model.safetensors"), read_file(scratch / "b/model.safetensors"));
 }
 
 TEST(QuantisedFolder, HostileFoldersAreRefused) {

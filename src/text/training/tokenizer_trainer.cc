@@ -1,6 +1,7 @@
 #include "text/training/tokenizer_trainer.h"
 
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "base/error.h"
@@ -81,6 +82,17 @@ const char* const kUnigramParts = R"({
   "decoder": {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": true},
   "truncation": null, "padding": null
 })";
+
+// To nine decimals: readers of JSON that are out by one bit for more than 15 digits (serde_json's, which Hugging Face's tokenizers have)
+// get the same number, and with it the same cut where two are equally good but for rounding. The writer (Grisu2) misses the shortest form
+// of one number in a thousand: then the next is taken.
+double written_score(double score) {
+  for (double billionths = std::nearbyint(score * 1e9);; billionths++) {
+    const std::string text = Json(billionths / 1e9).dump();
+    if (std::count_if(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; }) <= 15)
+      return billionths / 1e9;
+  }
+}
 
 LineCutter unigram_cutter() {
   const Json parts = parse_json(kUnigramParts);
@@ -169,7 +181,7 @@ TokenizerTrainingResult train_unigram_tokenizer(Files files, const TokenizerTrai
   for (const std::string& text : special) spec.tokens.push_back(text), spec.scores.push_back(0);
   for (const auto& [text, score] : vocabulary.pieces) {
     if (std::find(special.begin(), special.end(), text) != special.end()) continue;
-    spec.tokens.push_back(text), spec.scores.push_back(score);
+    spec.tokens.push_back(text), spec.scores.push_back(written_score(score));
   }
   add_special(spec, special);
   const auto id = [&](const char* text) {

@@ -1,5 +1,7 @@
 #include "text/training/tokenizer_trainer.h"
 
+#include <algorithm>
+#include <map>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -10,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "text/tokenizer_json.h"
+#include "text/training/unigram_seeds.h"
 
 namespace sedum {
 namespace {
@@ -73,6 +76,28 @@ TEST_F(Training, UnigramAndWordPieceAreAsGoodAsHuggingFaces) {
     const std::vector<int32_t> ids = tokenizer.encode("botchan was here");
     EXPECT_THAT(ids, testing::Not(testing::Contains(spec.unk)));
     EXPECT_EQ(tokenizer.decode(ids), "botchan was here");
+  }
+}
+
+// A word that comes again is a candidate though it has one form: "abab" three times, "cab" twice, "once" once.
+TEST(UnigramSeeds, AreWhatStandsInSeveralPlacesOfTheText) {
+  const WordCounts words = {{"abab", 3}, {"cab", 2}, {"once", 1}};
+  ThreadPool pool(2);
+  std::map<std::string, double> found;
+  for (const auto& [text, score] : unigram_seeds(words, 16, 100, pool))
+    if (text.size() > 1) found[text] = score;
+  EXPECT_EQ(found, (std::map<std::string, double>{{"ab", 8 * 2}, {"abab", 3 * 4}, {"bab", 3 * 3}, {"cab", 2 * 3}}));
+}
+
+// What every reader of JSON takes for the same number.
+TEST_F(Training, UnigramScoresHaveAtMostFifteenDigits) {
+  TokenizerTraining options;
+  options.type = "unigram", options.vocab_size = 700;
+  const auto json = parse_json(write_tokenizer_json(train(options).spec));
+  ASSERT_EQ(json["model"]["vocab"].size(), 700u);
+  for (const auto& entry : json["model"]["vocab"]) {
+    const std::string score = entry[1].dump();
+    EXPECT_LE(std::count_if(score.begin(), score.end(), [](char c) { return c >= '0' && c <= '9'; }), 15) << score;
   }
 }
 

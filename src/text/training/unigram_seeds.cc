@@ -1,5 +1,5 @@
-// Candidates for a unigram model: the words' characters, and the substrings that stand in several places and cannot be made longer
-// without losing one, ranked by how much text they cover. From a sorted array of suffixes (Manber, Myers 1990).
+// Candidates for a unigram model: the words' characters, and the substrings that stand in several places of the text, a word counted as often
+// as it comes, and cannot be made longer without losing one, ranked by how much text they cover. From a sorted array of suffixes (Manber, Myers 1990).
 
 #include "text/training/unigram_seeds.h"
 
@@ -72,25 +72,29 @@ std::vector<std::pair<std::string, double>> unigram_seeds(const WordCounts& word
       frequency = all, first = top.first;
     }
   };
-  double frequency = 0;
-  for (size_t i = 0; i < suffixes.size(); i++) {
-    const size_t shared = i + 1 < suffixes.size() ? common_prefix(suffixes[i].text(), suffixes[i + 1].text()) : 0;
-    frequency = double(words[suffixes[i].word].second);
-    size_t first = i;
+  // A suffix, of which the next one shares so many bytes.
+  const auto visit = [&](size_t first, double frequency, size_t shared) {
     if (open.empty() || shared >= open.back().length) {
       if (open.empty() || shared > open.back().length) {
         if (shared > 0) open.push_back({shared, frequency, first});
       } else {
         open.back().frequency += frequency;
       }
-      continue;
+      return;
     }
     close_to(shared, frequency, first);
-    if (shared == 0) continue;
+    if (shared == 0) return;
     if (!open.empty() && open.back().length == shared)
       open.back().frequency += frequency;
     else
       open.push_back({shared, frequency, first});
+  };
+  for (size_t i = 0; i < suffixes.size(); i++) {
+    const size_t shared = i + 1 < suffixes.size() ? common_prefix(suffixes[i].text(), suffixes[i + 1].text()) : 0;
+    double frequency = double(words[suffixes[i].word].second);
+    // A word that comes again is shared with itself, though it stands here once.
+    if (frequency > 1 && shared < suffixes[i].length) visit(i, frequency, suffixes[i].length), frequency = 0;
+    visit(i, frequency, shared);
   }
   std::sort(found.begin(), found.end(),
             [](const auto& a, const auto& b) { return a.first != b.first ? a.first > b.first : a.second < b.second; });

@@ -3,8 +3,9 @@
 //
 //   WordCounts counts = count_words(files, pool, [](std::string_view line, WordTable& words) { …; words.add(word, readable, 1); });
 //
-// Files are mapped and read in blocks, one after the other for each thread; memory holds the distinct words. A line is cut with the line
-// break that ends it. The order of the result is that of the words' bytes, whatever the number of threads.
+// Files are mapped and read in blocks, one after the other for each thread; memory holds the distinct words and for each thread what the
+// cutter makes of a line. A line is cut with the line break that ends it; one of more than 128 KiB comes in parts of once to twice that, which end
+// where a word ends, if there is such a place. The order of the result is that of the words' bytes, whatever the number of threads.
 
 #include <cstdint>
 #include <filesystem>

@@ -145,7 +145,7 @@ int main(int argc, char** argv) {
     not_positive += !(m.kl > 0);
     if (m.bits < 4.9) best_4 = std::min(best_4, m.kl), worst_4 = std::max(worst_4, m.kl);
     bits.push_back(m.bits), kls.push_back(1000 * m.kl);
-    plot.note({m.bits + 0.04, 1000 * m.kl * (m.key == "awq" ? 1.15 : m.key == "q4_0" ? 0.8 : 1)}, m.shown);
+    plot.note({m.bits + 0.04, 1000 * m.kl * (m.key == "rtn" ? 1.25 : m.key == "q4_0" ? 0.8 : 1)}, m.shown);
   }
   lesson.table(table);
   lesson.value("spread_4_bits", worst_4 / best_4, "不到 4.9 位的几种，KL 最大的 ÷ 最小的");
