@@ -25,6 +25,7 @@ class EmbeddingEngine : public GenerationEngine {
   const ChatTemplate* chat_template() const override { return nullptr; }
   const std::string& model_name() const override { return name_; }
   int context_length() const override { return int(encoder_.max_tokens()); }
+  bool generates() const override { return false; }
   EngineStatistics statistics() const override;
 
   // The same for callers in the program.

@@ -142,6 +142,7 @@ class GenerationEngine {
   virtual const ChatTemplate* chat_template() const = 0;  // null: the model has none
   virtual const std::string& model_name() const = 0;
   virtual int context_length() const = 0;
+  virtual bool generates() const { return true; }                   // false: embeddings only
   virtual std::vector<std::string> adapters() const { return {}; }  // names that requests may give
   virtual EngineStatistics statistics() const { return {}; }        // from any thread
 };

@@ -38,6 +38,11 @@ class Engine : public ::testing::Test {
     for (auto& each : futures) answers.push_back(each.get());
     return answers;
   }
+  static std::vector<float> logprobs(const Generation& answer) {
+    std::vector<float> values;
+    for (const TokenLogprobs& token : answer.logprobs) values.push_back(token.logprob);
+    return values;
+  }
   Runtime runtime_{1};
   RuntimeModel model_{runtime_, tiny_model(), {.compute = Compute::kF32}};
 };
@@ -76,26 +81,36 @@ TEST_F(Engine, NeighboursChunksAndPreemptionChangeNothing) {
 
 // Keys and values in bf16 and in int8, over int8 products, as the server has them: alone and among 31 others, in pieces, with pages
 // that are taken away, with the prefix cache and guesses, sampled and as beams.
-TEST_F(Engine, StoredTypesAreSoundAmongOthers) {
-  const RuntimeModel model(runtime_, tiny_model(), {.compute = Compute::kInt8});
+// Log-probabilities are compared to the bit: equal tokens would hide small differences.
+class Soundness : public Engine, public ::testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(Threads, Soundness, ::testing::Values(1, 2));
+
+TEST_P(Soundness, StoredTypesAreSoundAmongOthers) {
+  Runtime runtime(GetParam());
+  const RuntimeModel model(runtime, tiny_model(), {.compute = Compute::kInt8});
   std::vector<GenerationRequest> requests;
   for (int i = 0; i < 32; ++i) {
     std::vector<int32_t> prompt(size_t(i % 3) * 33, 7);  // beginnings that many share
     for (int j = 0; j < 3 + 5 * (i % 7); ++j) prompt.push_back((i * 31 + j * 7) % 320);
-    requests.push_back(request(prompt, 12, {.temperature = 1.5f, .seed = uint64_t(i)}));
+    requests.push_back(request(prompt, 12, {.temperature = 1.5f, .seed = uint64_t(i), .logprobs = 0}));
     if (i % 8 == 3) requests.back().sampling = {.temperature = 0, .max_tokens = 12, .ignore_end = true, .num_beams = 3};
   }
   for (const DType type : {DType::kBF16, DType::kI8}) {
-    std::vector<std::vector<int32_t>> alone;
+    std::vector<Generation> alone;
     for (const auto& each : requests)
-      alone.push_back(generate(*std::make_unique<LocalEngine>(model, EngineOptions{.cache_dtype = type}), each).ids);
+      alone.push_back(generate(*std::make_unique<LocalEngine>(model, EngineOptions{.cache_dtype = type}), each));
     for (EngineOptions options : {EngineOptions{}, EngineOptions{.step_tokens = 24, .prompt_lookup = 4},
                                   EngineOptions{.context_length = 160, .cache_tokens = 320, .step_tokens = 48}}) {
       options.cache_dtype = type;
       LocalEngine crowded(model, options);
       for (int round = 0; round < 2; ++round) {  // the second finds the first one's pages
         const auto answers = all(crowded, requests);
-        for (size_t i = 0; i < answers.size(); ++i) EXPECT_EQ(answers[i].ids, alone[i]) << name(type) << " " << i;
+        for (size_t i = 0; i < answers.size(); ++i) {
+          EXPECT_EQ(answers[i].ids, alone[i].ids) << name(type) << " " << i;
+          EXPECT_EQ(logprobs(answers[i]), logprobs(alone[i])) << name(type) << " " << i;
+          EXPECT_EQ(alone[i].logprobs.size(), requests[i].sampling.logprobs == 0 ? 12u : 0u);
+          EXPECT_EQ(answers[i].score, alone[i].score) << name(type) << " " << i;
+        }
       }
     }
   }

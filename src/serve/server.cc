@@ -38,6 +38,7 @@ json model_json(const ServedModel& model, int64_t started) {
           {"created", started},
           {"owned_by", "sedum"},
           {"context_length", model.engine->context_length()},
+          {"generates", model.engine->generates()},
           {"adapter", model.adapter.empty() ? json() : json(model.adapter)},
           {"type", "model"},
           {"display_name", model.name},

@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 
-from sedum_testing import GOLDEN, TINY, TINY_CONTEXT, SedumTest, lines_of, main, recipe, write_npy_int32
+from sedum_testing import GOLDEN, TINY, TINY_CONTEXT, SedumTest, Server, lines_of, main, recipe, write_npy_int32
 
 GGUF = GOLDEN / "models" / "llama.f32.gguf"
 IDS = ["--ids", "1 2 3", "--max-tokens", "2"]
@@ -241,6 +241,22 @@ class PortInUse(SedumTest):
             port = taken.getsockname()[1]
             done = self.sedum("serve", "--model", TINY, "--port", port, code=1)
             self.assertOneLine(done, port, "in use")
+
+
+class LoopingTemplate(SedumTest):
+    def test_it_is_cut_off_and_the_server_goes_on(self):
+        folder = self.folder / "loops"
+        shutil.copytree(TINY, folder)
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        config["chat_template"] = "{% for a in range(10000) %}{% for b in range(10000) %}{% endfor %}{% endfor %}"
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        with Server(folder) as server:
+            status, answer = server.post("/v1/chat/completions", {"messages": [{"role": "user", "content": "a"}], "max_tokens": 1})
+            self.assertEqual(status, 400, answer)
+            self.assertEqual(answer["error"]["type"], "invalid_request_error")
+            self.assertEqual(answer["error"]["param"], "messages")
+            self.assertIn("steps", answer["error"]["message"])
+            self.assertEqual(server.post("/v1/completions", {"prompt": "a", "max_tokens": 1})[0], 200)
 
 
 class WrongUsage(SedumTest):

@@ -46,7 +46,8 @@ class Embeddings(SedumTest):
 
     def test_beside_a_language_model(self):
         with Server(TINY, "--embedding-model", ENCODER) as server:
-            self.assertEqual([m["id"] for m in server.get("/v1/models")[1]["data"]], ["llama", "bert_plain"])
+            models = server.get("/v1/models")[1]["data"]
+            self.assertEqual([(m["id"], m["generates"]) for m in models], [("llama", True), ("bert_plain", False)])
             self.check(server, "bert_plain")
 
     def check(self, server, name):

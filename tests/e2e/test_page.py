@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import unittest
 
-from sedum_testing import PATIENCE, TINY, SedumTest, Server, main
+from sedum_testing import GOLDEN, PATIENCE, TINY, SedumTest, Server, main
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 EVIL = '**bold** <img src=x onerror="document.title=1"> <script>document.title=2</script> [a](javascript:alert(1)) [b](https://e.example/?"onclick=x) [1] `<i>`'
@@ -40,6 +40,13 @@ class Page(SedumTest):
             self.assertTrue(html.unescape(link).startswith(("https://", "#")), link)
         self.assertNotRegex(log, r'<[^>]* on\w+=')
         self.assertIn("<title>Sedum</title>", dom)
+
+    @unittest.skipUnless(CHROMIUM, "needs Chromium")
+    def test_an_encoder_is_not_offered_for_chat(self):
+        with Server(TINY, "--name", "page-model", "--embedding-model", GOLDEN / "models" / "bert_plain") as server:
+            dom = self.dom(server)
+        self.assertEqual(len(re.findall(r"<option[^>]*>page-model</option>", dom)), 3)  # for chat, and both of the comparison
+        self.assertNotRegex(dom, r"<option[^>]*>bert_plain</option>")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ function showSettings() {
 
 async function loadModels() {
   try {
-    const names = (await api('GET', 'v1/models')).data.map((m) => m.id);
+    const names = (await api('GET', 'v1/models')).data.filter((m) => m.generates).map((m) => m.id);
     if (!names.includes(settings.model)) settings.model = names[0] || '';
     $('model').innerHTML = names.map((n) => `<option${n === settings.model ? ' selected' : ''}>${escapeHtml(n)}</option>`).join('');
     $('model').classList.toggle('alone', names.length < 2);
