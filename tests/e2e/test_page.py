@@ -1,15 +1,17 @@
-"""The page in a browser: it starts, finds its model, and what a model wrote stays text. Skipped where there is no Chromium."""
+"""The page in a browser: it starts, what a model wrote stays text, and every control does what it says. Skipped where there is no Chromium."""
 
 import html
 import json
 import re
-import shutil
+import os
+import pathlib
 import subprocess
 import unittest
 
-from sedum_testing import GOLDEN, PATIENCE, TINY, SedumTest, Server, main
+from chromium import CHROMIUM, Browser
+from sedum_testing import ANSWER, GOLDEN, PATIENCE, QUESTION, TINY, SedumTest, Server, main, recipe, teach
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SHOTS = os.environ.get("SEDUM_TEST_SHOTS")  # a folder for pictures of the page, to be looked at
 EVIL = '**bold** <img src=x onerror="document.title=1"> <script>document.title=2</script> [a](javascript:alert(1)) [b](https://e.example/?"onclick=x) [1] `<i>`'
 
 
@@ -47,6 +49,141 @@ class Page(SedumTest):
             dom = self.dom(server)
         self.assertEqual(len(re.findall(r"<option[^>]*>page-model</option>", dom)), 3)  # for chat, and both of the comparison
         self.assertNotRegex(dom, r"<option[^>]*>bert_plain</option>")
+
+    def shot(self, page, name):
+        if SHOTS:
+            page.screenshot(pathlib.Path(SHOTS) / f"{name}.png")
+
+    def ask(self, page, text):
+        page.type("#input", text)
+        page.click("#send")
+
+    DONE = "!document.querySelector('#composer.busy') && document.querySelectorAll('#log .assistant .foot [data-do=copy]').length"
+
+    @unittest.skipUnless(CHROMIUM, "needs Chromium")
+    def test_a_visit(self):
+        """One browser and one server for all of it: starting them takes longer than the visit."""
+        model = teach(self.folder)
+        adapter = self.adapter(model)
+        with Server(model, "--name", "base", "--lora", f"other={adapter}") as server, Browser(self.folder / "profile") as browser:
+            page = browser.page
+            page.size(1280, 800)
+            page.open(server.address)
+            page.until("document.querySelector('#model').options.length == 2")
+            self.shot(page, "empty")
+            for step in (self.an_answer, self.ratings, self.certainty, self.languages, self.side_by_side, self.a_telephone):
+                with self.subTest(step.__name__):
+                    step(page, server)
+            self.assertEqual(page.complaints(), [])
+
+    def adapter(self, model):
+        """Something to compare with: an adapter of one step."""
+        rows = self.write_rows("more.jsonl", [{"instruction": "Why?", "output": "Because."}])
+        config = self.write("adapter.yaml", recipe(model_name_or_path=str(model), output_dir=str(self.folder / "lora"), finetuning_type="lora", data={"train": [str(rows)]},
+                                                   cutoff_len=64, max_steps=1, threads=1))  # fmt: skip
+        self.sedum("train", config)
+        return next(path.parent for path in (self.folder / "lora").rglob("adapter_config.json") if "checkpoint" not in str(path))
+
+    def an_answer(self, page, server):
+        page.run("document.querySelector('#probabilities').checked && document.querySelector('#probabilities').click()")
+        page.set("#temperature", "0")
+        page.set("#maxTokens", "100")
+        self.ask(page, QUESTION)
+        page.until(self.DONE)
+        self.assertEqual(page.run("document.querySelector('#log .assistant .text').textContent.trim()"), ANSWER)
+        self.assertRegex(page.run("document.querySelector('#log .assistant .foot').textContent"), r"\d+ tokens")
+        page.until("document.querySelectorAll('#conversations li').length == 1")
+        page.reload()
+        page.until("document.querySelectorAll('#log .turn').length == 2")
+        self.assertEqual(page.run("document.querySelector('#log .assistant .text').textContent.trim()"), ANSWER)
+        for _ in range(2):  # the second press comes while the button still says so
+            page.click("#log .assistant [data-do=copy]")
+            page.until("document.querySelector('#log .assistant [data-do=copy]').textContent == 'Copied'")
+        page.until("!!document.querySelector('#log .assistant [data-do=copy] svg')")
+        page.click("#log .assistant [data-do=again]")
+        page.until(f"{self.DONE} == 1")
+        self.assertEqual(len(page.sent("/v1/chat/completions")), 2)
+        self.assertEqual(page.run("document.querySelectorAll('#log .turn').length"), 2)
+
+    def ratings(self, page, server):
+        first = "#log .turn:nth-child(2) "
+        page.click(first + "[data-do=up]")
+        page.until(f"document.querySelector('{first}[data-do=up]').getAttribute('aria-pressed') == 'true'")
+        page.click(first + "[data-do=down]")
+        page.until(f"document.querySelector('{first}[data-do=down]').getAttribute('aria-pressed') == 'true'")
+        page.click(first + "[data-do=correct]")
+        page.type(first + ".correction textarea", "Never.")
+        page.click(first + ".correction .solid")
+        page.until(f"document.querySelector('{first}[data-do=correct]').getAttribute('aria-pressed') == 'true'")
+        browser = page.run("browser.id")
+        rows = server.request("/sedum/feedback?kind=preferences", headers={"X-Sedum-Browser": browser})[1].decode()
+        pairs = [json.loads(line) for line in rows.splitlines() if line]
+        self.assertTrue(any(QUESTION in json.dumps(pair, ensure_ascii=False) and "Never." in json.dumps(pair) for pair in pairs), rows)
+
+    def certainty(self, page, server):
+        page.click("#new")
+        page.click("#settings")
+        page.click("#probabilities")
+        page.click("#close")
+        self.ask(page, QUESTION)
+        page.until(self.DONE)
+        page.click("#log .assistant [data-do=tokens]")
+        page.hover("#log .tokens span")
+        page.until("!document.querySelector('#tip').hidden")
+        self.assertRegex(page.run("document.querySelector('#tip').textContent"), r"\d %")
+        self.shot(page, "tokens")
+        self.assertGreaterEqual(page.run("document.querySelectorAll('#tip div').length"), 5)  # five of each token: a character may be several
+        self.assertEqual(page.run("document.querySelectorAll('#tip .said').length"), page.run("document.querySelector('#log .tokens span').tokens.length"))
+        self.assertNotIn("\ufffd", page.run("document.querySelector('#tip').textContent"))
+        page.click("#log .assistant [data-do=tokens]")
+
+    def languages(self, page, server):
+        page.click("#language")
+        page.until("document.documentElement.lang == 'zh-CN'")
+        self.assertEqual(page.run("[document.querySelector('#send').title, document.querySelector('#log .assistant [data-do=copy]').title, document.querySelector('#input').placeholder]"), ["发送", "复制", "写点什么……"])
+        self.shot(page, "chinese")
+        page.click("#language")
+        page.until("document.documentElement.lang == 'en'")
+
+    def side_by_side(self, page, server):
+        page.click("#compare")
+        self.ask(page, QUESTION)
+        page.until("!document.querySelector('#vote').hidden")
+        titles = "[...document.querySelectorAll('#sides h2')].map((e) => e.textContent)"
+        self.assertEqual(page.run(titles), ["Answer 1", "Answer 2"])
+        page.click("#vote [data-vote=a]")
+        page.until("!document.querySelector('#standings').hidden")
+        self.assertEqual(sorted(page.run(titles)), ["base", "other"])
+        self.shot(page, "compare")
+        standings = server.get("/sedum/votes", headers={"X-Sedum-Browser": page.run("browser.id")})[1]["data"]
+        winner = page.run(titles)[0]
+        self.assertEqual({row["model"]: (row["wins"], row["losses"]) for row in standings}, {winner: (1, 0), ({"base", "other"} - {winner}).pop(): (0, 1)})
+        page.click("#compare")
+
+    def a_telephone(self, page, server):
+        page.size(360, 640, mobile=True)
+        page.reload()
+        page.until("document.querySelectorAll('#log .turn').length > 1")
+        self.shot(page, "telephone")
+        wide = "document.documentElement.scrollWidth"
+        self.assertLessEqual(page.run(wide), 360)
+        for button in ("#menu", "#language", "#compare", "#settings", "#input", "#send"):
+            left, right, top, bottom = page.run(f"(() => {{ const r = document.querySelector('{button}').getBoundingClientRect(); return [r.left, r.right, r.top, r.bottom]; }})()")
+            self.assertTrue(0 <= left < right <= 360 and 0 <= top < bottom <= 640, (button, left, right, top, bottom))
+            self.assertGreaterEqual(min(right - left, bottom - top), 32, button)  # a finger finds it
+        page.click("#menu")
+        page.until("document.body.classList.contains('side-open')")
+        page.click("#conversations button[data-open]")
+        page.until("!document.body.classList.contains('side-open')")
+        page.click("#settings")
+        page.until("document.querySelector('#panel').getBoundingClientRect().right <= 361")
+        self.shot(page, "telephone-settings")
+        self.assertLessEqual(page.run(wide), 360)
+        page.click("#close")
+        page.until("document.querySelector('#panel').getBoundingClientRect().left >= 359 || getComputedStyle(document.querySelector('#panel')).visibility == 'hidden'")
+        page.click("#compare")
+        self.shot(page, "telephone-compare")
+        self.assertLessEqual(page.run(wide), 360)
 
 
 if __name__ == "__main__":

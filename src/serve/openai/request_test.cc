@@ -151,6 +151,7 @@ TEST(ChatRequest, EveryFieldIsChecked) {
       {R"({"logit_bias": {"x": 1}})", "logit_bias", "no token id"},
       {R"({"logit_bias": {"-5": 1}})", "logit_bias", "no token id"},
       {R"({"logit_bias": {"5": 101}})", "logit_bias.5", "between -100 and 100"},
+      {R"({"logit_bias": {"5": null}})", "logit_bias.5", "is required"},
       {R"({"logit_bias": [1]})", "logit_bias", "an object"},
       {R"({"logprobs": 1})", "logprobs", "a boolean"},
       {R"({"top_logprobs": 3})", "top_logprobs", "only allowed when logprobs"},

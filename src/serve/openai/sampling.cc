@@ -31,6 +31,7 @@ std::vector<std::pair<int32_t, float>> parse_logit_bias(Fields& fields) {
     const auto [end, error] = std::from_chars(key.data(), key.data() + key.size(), id);
     if (error != std::errc() || end != key.data() + key.size() || id < 0 || key != std::to_string(id))  // no 007
       fields.fail("logit_bias", "must map token ids to numbers; \"" + key + "\" is no token id");
+    inner.required(key.c_str());  // null is no number here
     biases.emplace_back(id, float(inner.number(key.c_str(), 0, {-100, 100})));
   }
   return biases;

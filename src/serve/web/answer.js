@@ -40,12 +40,22 @@ function tokensElement(tokens) {
 const percent = (logprob) => { const p = Math.exp(logprob) * 100; return (p >= 99.95 ? '100' : p >= 10 ? p.toFixed(1) : p >= 0.1 ? p.toFixed(2) : '<0.1') + ' %'; };
 const visible = (text) => text.replace(/\n/g, '⏎').replace(/\t/g, '⇥').replace(/^ | $/g, '␣') || '∅';
 
+// A token's own name: its text, or its bytes in hexadecimal where they are only a part of a character. All such parts decode to the same sign.
+function tokenName(bytes) {
+  const all = new Uint8Array(bytes || []);
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(all);
+  } catch {
+    return '‹' + Array.from(all, (b) => b.toString(16).toUpperCase().padStart(2, '0')).join(' ') + '›';
+  }
+}
+
 function showTip(span) {
   const tip = $('tip');
   tip.textContent = '';
   for (const token of span.tokens) {
     const rows = (token.top || []).slice(0, 5);
-    const said = new TextDecoder().decode(new Uint8Array(token.b || []));
+    const said = tokenName(token.b);
     if (!rows.some(([text]) => text === said)) rows.push([said, token.p]);
     for (const [text, logprob] of rows) {
       const row = document.createElement('div');
@@ -150,10 +160,12 @@ function footHtml(turn, index, last) {
   return html;
 }
 
+// Says it on the button for a moment. What was there is kept with the button: a second press within that moment would keep the word.
 function flash(button, text) {
-  const html = button.innerHTML;
+  clearTimeout(button.flashing);
+  if (button.kept === undefined) button.kept = button.innerHTML;
   button.textContent = text;
-  setTimeout(() => { button.innerHTML = html; }, 1200);
+  button.flashing = setTimeout(() => { button.innerHTML = button.kept; delete button.kept; }, 1200);
 }
 
 async function copy(text, button) {

@@ -81,7 +81,7 @@ async function stream(turn, model, messages, controller, draw) {
       if (choice.logprobs && choice.logprobs.content) {
         turn.tokens = turn.tokens || [];
         for (const token of choice.logprobs.content)  // short names: they are kept with the conversation
-          turn.tokens.push({ b: token.bytes, p: token.logprob, top: token.top_logprobs.map((o) => [o.token, o.logprob]) });
+          turn.tokens.push({ b: token.bytes, p: token.logprob, top: token.top_logprobs.map((o) => [tokenName(o.bytes), o.logprob]) });
       }
       if (delta.content || delta.reasoning_content) {
         last = performance.now();
