@@ -9,6 +9,7 @@ Prints one JSON line: mb_s, tokens; or seconds, tokens.
 import argparse
 import json
 import os
+import re
 import statistics
 import time
 
@@ -68,7 +69,7 @@ def sentencepiece_encoder():
 def encode():
     encoder = {"tiktoken": tiktoken_encoder, "hf-bpe": hf_bpe_encoder, "hf-wordpiece": hf_wordpiece_encoder, "sentencepiece": sentencepiece_encoder}[args.kind]()
     text = open(args.file, encoding="utf-8", newline="").read()
-    parts = text.splitlines(keepends=True) if args.lines else [text]
+    parts = re.findall(r"[^\n]*\n|[^\n]+", text) if args.lines else [text]
     passes, tokens, begin = [], 0, time.perf_counter()
     while len(passes) < 3 or time.perf_counter() - begin < args.seconds:
         start = time.perf_counter()
