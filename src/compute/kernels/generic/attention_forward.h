@@ -272,18 +272,25 @@ void pack_queries(const AttentionForward<T>& call, const QueryBlock& block, floa
   }
 }
 
-template <class T>
-void forward(const AttentionForward<T>& call, const QueryBlock& block, float* memory) {
+// pack(call, block, to): the queries; attend(shape, kv, block, chunk, scratch, state): one chunk of keys, from nothing.
+template <class T, class Pack, class Attend>
+void forward_over_chunks(const AttentionForward<T>& call, const QueryBlock& block, float* memory, Pack&& pack,
+                         Attend&& attend) {
   const int64_t queries = block.end - block.begin, rows = rows_of(call.shape, queries);
   const ForwardScratch scratch(memory, call.shape, rows);
   const State state(scratch.states, rows), next(scratch.states + state_size(call.shape, queries), rows);
-  pack_queries(call, block, scratch.q);
-  attend_chunk(call.shape, call.kv, block, 0, scratch, state);
+  pack(call, block, scratch.q);
+  attend(call.shape, call.kv, block, 0, scratch, state);
   for (int64_t chunk = 1; chunk * kKeyChunk < block.segment.key_count; ++chunk) {
-    attend_chunk(call.shape, call.kv, block, chunk, scratch, next);
+    attend(call.shape, call.kv, block, chunk, scratch, next);
     merge(call.shape, rows, state, next);
   }
   write_rows(call, block, state);
+}
+
+template <class T>
+void forward(const AttentionForward<T>& call, const QueryBlock& block, float* memory) {
+  forward_over_chunks(call, block, memory, pack_queries<T>, attend_chunk);
 }
 
 template <class T>

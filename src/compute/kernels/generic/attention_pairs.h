@@ -122,16 +122,7 @@ void pack_query_pairs(const AttentionForward<T>& call, const QueryBlock& block, 
 
 template <class T>
 void forward_pairs(const AttentionForward<T>& call, const QueryBlock& block, float* memory) {
-  const int64_t queries = block.end - block.begin, rows = rows_of(call.shape, queries);
-  const ForwardScratch scratch(memory, call.shape, rows);
-  const State state(scratch.states, rows), next(scratch.states + state_size(call.shape, queries), rows);
-  pack_query_pairs(call, block, scratch.q);
-  attend_chunk_pairs(call.shape, call.kv, block, 0, scratch, state);
-  for (int64_t chunk = 1; chunk * kKeyChunk < block.segment.key_count; ++chunk) {
-    attend_chunk_pairs(call.shape, call.kv, block, chunk, scratch, next);
-    merge(call.shape, rows, state, next);
-  }
-  write_rows(call, block, state);
+  forward_over_chunks(call, block, memory, pack_query_pairs<T>, attend_chunk_pairs);
 }
 
 template <class T>
