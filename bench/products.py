@@ -66,11 +66,11 @@ def main():
     for compute, kind, shape, peer in listed:
         ours = done[f"sedum {compute} {kind} {shape}"]
         theirs = done.get(f"torch {peer} {shape}", [None] * len(ours))
-        for what in ["prepacked", "forward", "dX", "dW"]:
+        for what in ["prepacked", "forward", "dX", "dW", "dW-bf16"]:
             mine = lines_of(ours, what)
             if any(mine):
                 title = f"{compute}, weights in {kind}" if compute != "int8" else "int8, scales per block of 32"
-                row = [shape.replace(",", " × "), kind, what] + compare(mine, lines_of(theirs, what))
+                row = [shape.replace(",", " × "), kind, what] + compare(mine, lines_of(theirs, what.removesuffix("-bf16")))
                 tables.setdefault(title, []).append(row)
     header = ["M × N × K", "weights", "product", "Sedum GFLOP/s", "of the peak", "torch GFLOP/s", "of the peak", "ratio"]
     session.finish([Table(title, header, rows) for title, rows in tables.items()])

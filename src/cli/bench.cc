@@ -299,7 +299,7 @@ struct MatmulBench {
   std::vector<std::string> shapes = {"1024,576,576",   "1024,1536,576",  "1024,576,1536",
                                      "1024,49152,576", "1024,4096,4096", "64,4096,4096"};
   std::vector<std::string> types = {"bf16"};
-  std::vector<std::string> products = {"prepacked", "forward", "dX", "dW"};
+  std::vector<std::string> products = {"prepacked", "forward", "dX", "dW", "dW-bf16"};
   std::string compute = "bf16";
   int threads = 0;
   bool json = false;
@@ -323,10 +323,10 @@ void bench_matmul(const MatmulBench& o) {
                                 block, type),
                     fmt::format("write K = {}", (sizes[2] / block + 1) * block));
       const DType activations = compute == Compute::kBF16 ? DType::kBF16 : DType::kF32;
-      const auto row = [&](const char* what, Product product, bool packed) {
+      const auto row = [&](const char* what, Product product, DType matrix, bool packed = false) {
         if (std::find(o.products.begin(), o.products.end(), what) == o.products.end()) return;
         const ProductSpeed s =
-            measure_product(pool, {product, compute, *weights, activations, sizes[0], sizes[1], sizes[2], packed});
+            measure_product(pool, {product, compute, matrix, activations, sizes[0], sizes[1], sizes[2], packed});
         if (o.json)
           print_json({{"m", sizes[0]},
                       {"n", sizes[1]},
@@ -340,11 +340,13 @@ void bench_matmul(const MatmulBench& o) {
                      s.operations_per_second / 1e9, 100 * s.share);
         std::fflush(stdout);
       };
-      row("prepacked", Product::kNT, true);
+      row("prepacked", Product::kNT, *weights, true);
       if (compute == Compute::kInt8) continue;
-      row("forward", Product::kNT, false);
-      row("dX", Product::kNN, false);
-      if (!info(*weights).quantised) row("dW", Product::kTN, false);
+      row("forward", Product::kNT, *weights);
+      row("dX", Product::kNN, *weights);
+      if (info(*weights).quantised) continue;
+      row("dW", Product::kTN, DType::kF32);
+      if (activations == DType::kBF16) row("dW-bf16", Product::kTN, DType::kBF16);
     }
   }
 }
@@ -411,9 +413,9 @@ SEDUM_COMMAND(bench) {
   Flags matmul = add("matmul", "the products of a linear layer");
   matmul->add_option("--shape", m->shapes, "M,N,K: tokens, outputs, inputs; several times")->capture_default_str();
   matmul->add_option("--type", m->types, "how weights are stored; several times")->capture_default_str();
-  matmul->add_option("--product", m->products, "prepacked, forward (packed on each call), dX or dW; several times")
+  matmul->add_option("--product", m->products, "prepacked, forward (packed on each call), dX, dW in f32 or in bf16; several times")
       ->capture_default_str()
-      ->check(one_of({"prepacked", "forward", "dX", "dW"}));
+      ->check(one_of({"prepacked", "forward", "dX", "dW", "dW-bf16"}));
   matmul->add_option("--compute", m->compute, "f32, bf16 or int8")->capture_default_str();
   matmul->add_option("--threads", m->threads)->capture_default_str();
   matmul->add_flag("--json", m->json, "JSON lines");

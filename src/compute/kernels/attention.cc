@@ -123,6 +123,12 @@ const AttentionKernels<T>* attention_kernels(bool bf16_products = false) {
   return nullptr;
 }
 
+// Pages whose lines can be multiplied in pairs as they are.
+bool pages_in_pairs(const AttentionShape& shape, const KeysValues& kv) {
+  return kv.dtype == DType::kBF16 && kv.page_size % 16 == 0 && kKeyBlock % kv.page_size == 0 &&
+         shape.head_dim % 16 == 0;
+}
+
 // All blocks of queries of a call. A block has some 128 rows, which pay for the packing of keys; the last queries, which see most
 // keys, come first.
 std::vector<QueryBlock> query_blocks(const AttentionShape& shape, std::span<const AttentionSegment> segments) {
@@ -225,7 +231,7 @@ void attention_forward(ThreadPool& pool, const AttentionShape& shape, std::span<
                        stat_t<T>* log_sum_exp, const Dropout* dropout) {
   SEDUM_CHECK(kv.dtype != DType::kI8 || kv.page_size > 0);
   const AttentionForward<T> call{shape, kv, q, q_stride, out, out_stride, log_sum_exp};
-  const bool pairs = shape.bf16_products && kv.page_size == 0;
+  const bool pairs = shape.bf16_products && (kv.page_size == 0 || pages_in_pairs(shape, kv));
   if (const AttentionKernels<T>* kernels = dropout ? nullptr : attention_kernels<T>(pairs)) {
     if constexpr (!std::is_same_v<T, double>) fast_forward(pool, *kernels, call, segments);
   } else {

@@ -29,8 +29,8 @@ struct AttentionShape {
   bool causal = true;
   int window = 0;      // 0: none
   float soft_cap = 0;  // 0: none; else scores become cap · tanh(score / cap)
-  // Contiguous keys, on a processor that multiplies bf16: what is multiplied is rounded to bf16 (q, k, v, weights; backward dout and the scores'
-  // gradients too), sums stay f32. Elsewhere nothing changes.
+  // On a processor that multiplies bf16, for contiguous keys and for pages of bf16 whose size and head_dim are multiples of 16: what is multiplied is
+  // rounded to bf16 (q, k, v, weights; backward dout and the scores' gradients too), sums stay f32. Elsewhere nothing changes.
   bool bf16_products = false;
 };
 

@@ -53,7 +53,7 @@ ProductSpeed measure_product(ThreadPool& pool, const ProductCase& what, double l
   ProductSpeed speed;
   size_t weight_bytes = 0;
   if (product == Product::kTN) {
-    const Filled dy(activations, m, n), x(activations, m, k), dw(DType::kF32, n, k);
+    const Filled dy(activations, m, n), x(activations, m, k), dw(weights, n, k);
     speed.seconds = median_seconds(least_seconds, [&] { product_tn(pool, compute, dy.matrix, x.matrix, dw.out()); });
   } else {
     const Filled w(weights, n, k), x(activations, m, k), y(activations, m, n);

@@ -1,6 +1,7 @@
 #pragma once
-// Attention over contiguous keys whose products multiply pairs of bf16: q, k, v, dO, the weights and the score gradients are rounded when
-// they are packed, sums and exponentials stay f32. Twice the multiply-adds of f32 in an instruction, and half the packed bytes.
+// Attention whose products multiply pairs of bf16: q, k, v, dO, the weights and the score gradients are rounded when they are packed, sums
+// and exponentials stay f32. Twice the multiply-adds of f32 in an instruction, and half the packed bytes. Keys and values are contiguous or,
+// forward, lie in pages of bf16, whose lines need only be laid side by side: keys by dimension, values by key.
 //
 // The steps are those of attention_forward.h and attention_backward.h; only what is packed, and in which pairs, is other: S = Q Kᵀ and
 // dP = dO Vᵀ sum over dimensions, O = P V and dQ = dS K over keys, dV = Pᵀ dO and dK = dSᵀ Q over queries. Pairs begin at even
@@ -34,6 +35,10 @@ SEDUM_INLINE void pack_row_pairs(const T* from, int64_t dim, Pair* to) {
 // (padded(dim)): each value of a row with that of another, null for zeros.
 template <class T>
 SEDUM_INLINE void pack_two_rows(const T* a, const T* b, int64_t dim, Pair* to) {
+  if constexpr (sizeof(T) == 2) {
+    for (; dim >= kLanes; dim -= kLanes, a += kLanes, b = b ? b + kLanes : b, to += kLanes)
+      store(to, pairs_across(a, b));
+  }
   for (int64_t d = 0; d < dim; d += kLanes)
     store(to + d, pairs_across(load_up_to_lanes(a + d, dim - d), b ? load_up_to_lanes(b + d, dim - d) : zero()));
 }
@@ -64,42 +69,125 @@ inline void pair_weights(const RowTile& tile, float* scores) {
       store(as_pairs(scores) + j / 2, pairs_along(load(scores + j), load(scores + j + kLanes)));
 }
 
-inline void attend_block_pairs(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n,
-                               const ForwardScratch& scratch, State state) {
-  const int64_t dim = shape.head_dim, stride = padded(dim), units = units_of(dim),
-                rows = rows_of(shape, block.end - block.begin);
+// scores_of(rows, from, to, q): products of rows of q with keys [from, to) of a block; add_values(rows, from, to, out): to the sums
+// `out`, values [from, to) by the weights in scratch.scores. Both begin at a multiple of kLanes.
+template <class Scores, class Values>
+void attend_block_pairs(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n,
+                        const ForwardScratch& scratch, State state, Scores&& scores_of, Values&& add_values) {
+  const int64_t dim = shape.head_dim, units = units_of(dim), rows = rows_of(shape, block.end - block.begin);
   const int64_t tiles = (rows + kTileRows - 1) / kTileRows, even = (rows + tiles - 1) / tiles;
   for (int64_t first = 0; first < rows; first += even) {
     const RowTile tile = row_tile(shape, block, first, int(rows - first < even ? rows - first : even), key, n);
     if (tile.all_lo >= tile.all_hi) continue;
-    const int from = tile.all_lo / kLanes * kLanes, to = int(padded(tile.all_hi));
-    multiply(tile.rows, (to - from) / kLanes, units, {scratch.q + first * units, units, 1},
-             Lanes<Pair>{as_pairs(scratch.keys) + from, kKeyBlock}, {scratch.scores + from, kKeyBlock, false});
+    const int from = tile.all_lo / kLanes * kLanes;
+    scores_of(tile.rows, from, int(padded(tile.all_hi)), Broadcast{scratch.q + first * units, units, 1});
     float greatest[kTileRows];
     for (int r = 0; r < tile.rows; ++r) greatest[r] = state.max[first + r];
     finish_scores(shape, block, tile, key, scratch.scores, greatest);
     exponentiate(tile, dim, scratch.scores, greatest, state);
     pair_weights(tile, scratch.scores);
-    multiply(tile.rows, stride / kLanes, (tile.all_hi - from + 1) / 2, {scratch.scores + from / 2, kKeyBlock, 1},
-             Lanes<Pair>{as_pairs(scratch.values) + from / 2 * stride, stride},
-             {state.out + first * stride, stride, true});
+    add_values(tile.rows, from, tile.all_hi, Sums{state.out + first * padded(dim), padded(dim), true});
   }
+}
+
+// A block whose keys and values are packed.
+inline void attend_packed_pairs(const AttentionShape& shape, const QueryBlock& block, int64_t key, int n,
+                                const ForwardScratch& scratch, State state) {
+  const int64_t stride = padded(shape.head_dim), units = units_of(shape.head_dim);
+  attend_block_pairs(
+      shape, block, key, n, scratch, state,
+      [&](int rows, int from, int to, Broadcast q) {
+        multiply(rows, (to - from) / kLanes, units, q, Lanes<Pair>{as_pairs(scratch.keys) + from, kKeyBlock},
+                 {scratch.scores + from, kKeyBlock, false});
+      },
+      [&](int rows, int from, int to, Sums out) {
+        multiply(rows, stride / kLanes, (to - from + 1) / 2, {scratch.scores + from / 2, kKeyBlock, 1},
+                 Lanes<Pair>{as_pairs(scratch.values) + from / 2 * stride, stride}, out);
+      });
+}
+
+// Two lines of a page at a time, side by side; kAlone: one, and zeros.
+template <bool kAlone = false>
+struct StoredLines {
+  const bf16* p;
+  int64_t stride, second, ahead;
+  using Packed = Pair;
+  explicit StoredLines(const Lanes<bf16, true>& lines)
+      : p(lines.p), stride(2 * lines.stride), second(lines.stride), ahead(lines.ahead) {}
+  SEDUM_INLINE Vec line(int64_t i) const { return pairs_across(p + i, kAlone ? nullptr : p + second + i); }
+  SEDUM_INLINE void fetch() const { __builtin_prefetch(p + ahead), __builtin_prefetch(p + second + ahead); }
+};
+
+// The blocks [key, end) of few rows: pages are read as they are stored, once for each tile of rows.
+inline void attend_stored_pairs(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t key,
+                                int64_t end, const ForwardScratch& scratch, State state) {
+  const int64_t dim = shape.head_dim;
+  for (; key < end; key += kKeyBlock) {
+    const int64_t left = block.segment.key_count - key;
+    const auto pieces_of = [&](const void* base, int64_t stride) {
+      return stored_pieces<bf16>(shape, kv, block.segment, base, block.kv_head, key, stride);
+    };
+    const Pieces<bf16, true> keys = pieces_of(kv.keys, kv.page_size), values = pieces_of(kv.values, dim);
+    attend_block_pairs(
+        shape, block, key, int(left < kKeyBlock ? left : kKeyBlock), scratch, state,
+        [&](int rows, int from, int to, Broadcast q) {
+          for_pieces(keys, 1, from, to, [&](int j, int count, auto lines) {
+            multiply(rows, count / kLanes, dim / 2, q, StoredLines(lines), {scratch.scores + j, kKeyBlock, false});
+          });
+        },
+        [&](int rows, int from, int to, Sums out) {
+          for_pieces(values, dim, from, to, [&](int j, int count, auto lines) {
+            const Broadcast weights{scratch.scores + j / 2, kKeyBlock, 1};
+            multiply(rows, dim / kLanes, count / 2, weights, StoredLines(lines), out);
+            if (count % 2 == 0) return;  // what lies beyond the last key may be anything
+            lines.p += (count - 1) * dim;
+            multiply(rows, dim / kLanes, 1, {weights.p + count / 2, kKeyBlock, 1}, StoredLines<true>(lines), out);
+          });
+        });
+  }
+}
+
+// Pages to what pack_transposed_pairs gives. Lanes beyond the last key keep what their page holds, which is masked.
+inline void pack_pages_pairs(const AttentionShape& shape, const Pieces<bf16, true>& pages, int n, Pair* to) {
+  for_pieces(pages, 1, 0, int(padded(n)), [&](int j, int count, auto lines) {
+    for (int64_t d = 0; d < shape.head_dim; d += 2, lines.p += 2 * lines.stride)
+      for (int i = 0; i < count; i += kLanes)
+        store(to + d / 2 * kKeyBlock + j + i, pairs_across(lines.p + i, lines.p + lines.stride + i));
+  });
+}
+
+// One block, packed for all rows.
+template <class K>
+void pack_block_pairs(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t key, int n,
+                      const ForwardScratch& scratch) {
+  KeyBlock<K> where;
+  if constexpr (sizeof(K) == 2) {
+    if (kv.page_size > 0) {
+      pack_pages_pairs(shape, stored_pieces<K>(shape, kv, block.segment, kv.keys, block.kv_head, key, kv.page_size), n,
+                       as_pairs(scratch.keys));
+    }
+  }
+  if (kv.page_size == 0) {
+    find_keys(shape, kv, block.segment, kv.keys, block.kv_head, key, n, where);
+    pack_transposed_pairs(where, shape.head_dim, as_pairs(scratch.keys));
+  }
+  find_keys(shape, kv, block.segment, kv.values, block.kv_head, key, n, where);
+  pack_row_pairs_of_keys(where, n, shape.head_dim, as_pairs(scratch.values));
 }
 
 template <class K>
 void attend_keys_pairs(const AttentionShape& shape, const KeysValues& kv, const QueryBlock& block, int64_t chunk,
                        const ForwardScratch& scratch, State state) {
-  clear(shape, state, rows_of(shape, block.end - block.begin));
+  const int64_t rows = rows_of(shape, block.end - block.begin);
+  clear(shape, state, rows);
   const ChunkKeys keys = keys_of_chunk(shape, block, chunk);
+  if (kv.page_size > 0 && rows <= kRowsOfStored)
+    return attend_stored_pairs(shape, kv, block, keys.begin, keys.end, scratch, state);
   for (int64_t key = keys.begin; key < keys.end; key += kKeyBlock) {
     const int64_t left = block.segment.key_count - key;
     const int n = int(left < kKeyBlock ? left : kKeyBlock);
-    KeyBlock<K> where;
-    find_keys(shape, kv, block.segment, kv.keys, block.kv_head, key, n, where);
-    pack_transposed_pairs(where, shape.head_dim, as_pairs(scratch.keys));
-    find_keys(shape, kv, block.segment, kv.values, block.kv_head, key, n, where);
-    pack_row_pairs_of_keys(where, n, shape.head_dim, as_pairs(scratch.values));
-    attend_block_pairs(shape, block, key, n, scratch, state);
+    pack_block_pairs<K>(shape, kv, block, key, n, scratch);
+    attend_packed_pairs(shape, block, key, n, scratch, state);
   }
 }
 

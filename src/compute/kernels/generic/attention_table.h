@@ -69,7 +69,7 @@ struct AttentionKernels {
 // What isa/*_attention.cc offer.
 extern const AttentionKernels<float> kAvx2AttentionF32, kAvx512AttentionF32;
 extern const AttentionKernels<bf16> kAvx2AttentionBf16, kAvx512AttentionBf16;
-// Of contiguous keys alone, with products of bf16.
+// With products of bf16: of contiguous keys, and forward of pages of bf16.
 extern const AttentionKernels<float> kAvx512PairsAttentionF32;
 extern const AttentionKernels<bf16> kAvx512PairsAttentionBf16;
 

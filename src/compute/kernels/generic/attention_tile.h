@@ -24,6 +24,11 @@ template <class K, bool kFetch = false>
 struct Lanes {
   const K* p;
   int64_t stride, ahead = 0;
+  using Packed = K;
+  SEDUM_INLINE Vec line(int64_t i) const { return load(p + i); }
+  SEDUM_INLINE void fetch() const {
+    if constexpr (kFetch) __builtin_prefetch(p + ahead);
+  }
 };
 template <class K>
 Lanes(const K*, int64_t) -> Lanes<K>;
@@ -41,8 +46,8 @@ SEDUM_INLINE Vec multiply_add(K, Vec a, Vec b, Vec c) {
 
 // c (kRows × kVectors · kLanes) = [c +] Σ_k a(r, k) · b(k, :). Each result is one chain of multiply-adds in the order of k, whatever the
 // tile's size: the same bits for one row and for many, for one sum and for the same in parts.
-template <int kRows, int kVectors, class K, bool kFetch>
-SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes<K, kFetch> b, Sums c) {
+template <int kRows, int kVectors, class B>
+SEDUM_INLINE void tile(int64_t depth, Broadcast a, B b, Sums c) {
   Vec sum[kRows][kVectors];
   unroll<kRows>([&](auto r) __attribute__((always_inline)) {
     unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
@@ -51,12 +56,13 @@ SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes<K, kFetch> b, Sums c) {
   });
   for (int64_t k = 0; k < depth; ++k) {
     Vec line[kVectors];
-    if constexpr (kFetch) __builtin_prefetch(b.p + b.ahead);
-    unroll<kVectors>([&](auto v) __attribute__((always_inline)) { line[v] = load(b.p + v * kLanes); });
+    b.fetch();
+    unroll<kVectors>([&](auto v) __attribute__((always_inline)) { line[v] = b.line(v * kLanes); });
     unroll<kRows>([&](auto r) __attribute__((always_inline)) {
       const Vec x = broadcast(a.p[r * a.row]);
-      unroll<kVectors>([&](auto v)
-                           __attribute__((always_inline)) { sum[r][v] = multiply_add(K{}, x, line[v], sum[r][v]); });
+      unroll<kVectors>([&](auto v) __attribute__((always_inline)) {
+        sum[r][v] = multiply_add(typename B::Packed{}, x, line[v], sum[r][v]);
+      });
     });
     a.p += a.step, b.p += b.stride;
   }
@@ -69,8 +75,8 @@ SEDUM_INLINE void tile(int64_t depth, Broadcast a, Lanes<K, kFetch> b, Sums c) {
 constexpr int kTileRows = 6;
 constexpr int tile_vectors(int rows) { return kLanes == 16 || rows <= 2 ? 4 : 2; }
 
-template <int kRows, class K, bool kFetch>
-void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, Lanes<K, kFetch> b, Sums c) {
+template <int kRows, class B>
+void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, B b, Sums c) {
   constexpr int kMost = tile_vectors(kRows);
   for (; vectors >= kMost; vectors -= kMost) {
     tile<kRows, kMost>(depth, a, b, c);
@@ -82,8 +88,8 @@ void multiply_rows(int64_t vectors, int64_t depth, Broadcast a, Lanes<K, kFetch>
 }
 
 // At most kTileRows rows.
-template <class K, bool kFetch>
-void multiply(int64_t rows, int64_t vectors, int64_t depth, Broadcast a, Lanes<K, kFetch> b, Sums c) {
+template <class B>
+void multiply(int64_t rows, int64_t vectors, int64_t depth, Broadcast a, B b, Sums c) {
   switch (rows) {
     case 1:
       return multiply_rows<1>(vectors, depth, a, b, c);
