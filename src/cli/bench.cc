@@ -217,7 +217,10 @@ void bench_prefill(const InferBench& o) {
   std::vector<double> times;
   for (int i = 0; i <= o.repeat; ++i) {
     const auto start = Clock::now();
-    stepper.step(o.tokens, true);
+    for (int64_t left = o.tokens, rows; left > 0; left -= rows) {
+      rows = std::min(left, EngineOptions().step_tokens);  // as the engine takes a long prompt
+      stepper.step(rows, rows == left);
+    }
     if (i) times.push_back(seconds_since(start));
     stepper.clear();
   }
@@ -413,7 +416,9 @@ SEDUM_COMMAND(bench) {
   Flags matmul = add("matmul", "the products of a linear layer");
   matmul->add_option("--shape", m->shapes, "M,N,K: tokens, outputs, inputs; several times")->capture_default_str();
   matmul->add_option("--type", m->types, "how weights are stored; several times")->capture_default_str();
-  matmul->add_option("--product", m->products, "prepacked, forward (packed on each call), dX, dW in f32 or in bf16; several times")
+  matmul
+      ->add_option("--product", m->products,
+                   "prepacked, forward (packed on each call), dX, dW in f32 or in bf16; several times")
       ->capture_default_str()
       ->check(one_of({"prepacked", "forward", "dX", "dW", "dW-bf16"}));
   matmul->add_option("--compute", m->compute, "f32, bf16 or int8")->capture_default_str();

@@ -14,7 +14,7 @@ namespace sedum {
 struct ProductCase {
   Product product = Product::kNT;
   Compute compute = Compute::kBF16;
-  DType weights = DType::kBF16;  // kTN: of the gradient
+  DType weights = DType::kBF16;      // kTN: of the gradient
   DType activations = DType::kBF16;  // and the result of the others
   int64_t m = 0, n = 0, k = 0;
   bool packed = false;  // forward from pack()

@@ -81,7 +81,8 @@ inline void finish_scores(const AttentionShape& shape, const QueryBlock& block, 
       Vec s = load(scores + j) * broadcast(shape.scale);
       if (shape.soft_cap > 0) s = capped_tanh(s, shape.soft_cap) * broadcast(shape.soft_cap);
       if (bias) s = s + load_up_to(bias + j, tile.all_hi - j);
-      s = select(lanes_between(tile.lo[r] - j, tile.hi[r] - j), s, broadcast(-kInfinity));
+      if (tile.lo[r] > j || tile.hi[r] < j + kLanes)
+        s = select(lanes_between(tile.lo[r] - j, tile.hi[r] - j), s, broadcast(-kInfinity));
       store(scores + j, s);
       top = max(s, top);
     }
@@ -89,9 +90,14 @@ inline void finish_scores(const AttentionShape& shape, const QueryBlock& block, 
   }
 }
 
-// Scores into weights exp(score − max); sums and outputs so far are scaled to the new maximum. Where a row sees nothing new,
-// everything is multiplied by exactly one.
-inline void exponentiate(const RowTile& tile, int64_t dim, float* scores, const float* greatest, State state) {
+struct ExactExp {
+  SEDUM_INLINE static Vec of(Vec x) { return exp(x); }
+};
+
+// Scores into weights exp(score − max), as Exp computes them; sums and outputs so far are scaled to the new maximum. Where a row sees
+// nothing new, everything is multiplied by exactly one.
+template <class Exp>
+void exponentiate(const RowTile& tile, int64_t dim, float* scores, const float* greatest, State state) {
   alignas(64) float drop[kLanes] = {}, base[kLanes] = {};
   for (int r = 0; r < tile.rows; ++r) {
     base[r] = greatest[r] == -kInfinity ? 0 : greatest[r];
@@ -103,7 +109,7 @@ inline void exponentiate(const RowTile& tile, int64_t dim, float* scores, const 
   for (int r = 0; r < tile.rows; ++r, scores += kKeyBlock) {
     Vec sum = zero();
     for (int j = from; j < tile.all_hi; j += kLanes) {
-      const Vec weight = exp(load(scores + j) - broadcast(base[r]));
+      const Vec weight = Exp::of(load(scores + j) - broadcast(base[r]));
       store(scores + j, weight);
       sum = sum + weight;
     }
@@ -146,7 +152,7 @@ void attend_block(const AttentionShape& shape, const QueryBlock& block, int64_t 
     float greatest[kTileRows];
     for (int r = 0; r < tile.rows; ++r) greatest[r] = state.max[first + r];
     finish_scores(shape, block, tile, key, scratch.scores, greatest);
-    exponentiate(tile, dim, scratch.scores, greatest, state);
+    exponentiate<ExactExp>(tile, dim, scratch.scores, greatest, state);
     for_pieces(values, values.stride, tile.all_lo, tile.all_hi, [&](int j, int count, auto lanes) {
       multiply(tile.rows, stride / kLanes, count, {scratch.scores + j, kKeyBlock, 1}, lanes,
                {state.out + first * stride, stride, true});
