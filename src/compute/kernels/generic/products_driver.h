@@ -3,7 +3,8 @@
 //
 // Threads share nothing that is written: each packs the part of A and of B that it needs. A cache line takes 350 ns between two virtual
 // cores; A packed once for all threads cost 15 % at 1024 × 576 × 576. Each thread owns a rectangle of C; it packs A for a block of
-// rows, all of K, then for each group of columns, chunk of K and panel: packs the panel (or points at it) and runs through the strips.
+// rows, all of K, then for each group of columns, chunk of K, pass over some rows and panel: packs the panel (or finds it) and runs through
+// the strips.
 
 #include "compute/kernels/generic/products_packing.h"
 
@@ -15,7 +16,10 @@ constexpr int64_t kGroup = 512;  // columns in one pass over the chunks: bounds 
 // Rows of A packed at a time: 256 to 1024 are alike, the whole of a 16384 × 576 dW costs 2-8 % (A then streams from memory).
 constexpr int64_t kBlockRows = 1024;
 constexpr int64_t kBlockBytes = 24 << 20;  // of packed A for each thread
-constexpr int64_t kFewUnits = 32;          // of a panel at a time when there are few rows: 4 KiB
+// Of packed A in one pass over the panels of a group: it stays in L2 while panels come from L3. All rows at once read A from L3 for each panel
+// of 32 columns: 4 to 9 % at K = 4096 and at 49,152 columns.
+constexpr int64_t kPassBytes = 224 << 10;
+constexpr int64_t kFewUnits = 32;  // of a panel at a time when there are few rows: 4 KiB
 
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 constexpr int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -100,9 +104,14 @@ inline void store_scratch(const MutableMatrix& c, const Rectangle& r, int64_t fr
     for (int64_t j = from; j < r.cols; ++j) write_result(c, r.row0 + i, r.col0 + j, scratch[i * kGroup + j]);
 }
 
-// All strips of a block against one pair of vectors of one panel.
-inline void run_strips(const Work& w, const Term& t, const Strips& strips, const Rectangle& r, int64_t col, int64_t u,
-                       int64_t len, const float* a, const float* b, const Ahead& ahead, float* scratch) {
+struct Range {
+  int64_t begin, end;
+};
+
+// Some strips of a block against one pair of vectors of one panel.
+inline void run_strips(const Work& w, const Term& t, const Strips& strips, const Range& pass, const Rectangle& r,
+                       int64_t col, int64_t u, int64_t len, const float* a, const float* b, const Ahead& ahead,
+                       float* scratch) {
   const bool f32 = t.c->dtype == DType::kF32, whole = col + kPair <= r.cols, last = u + len >= w.units;
   const int64_t room = round_up(len, w.piece);
   Destination to{};
@@ -114,11 +123,11 @@ inline void run_strips(const Work& w, const Term& t, const Strips& strips, const
                               r.col0 + col
                         : scratch + (row - r.row0) * kGroup + col;
   };
-  for (int64_t s = 0; s < strips.count; ++s) {
+  for (int64_t s = pass.begin; s < pass.end; ++s) {
     const int64_t row = strips.row(s), height = strips.height(s);
-    to.fetch = ahead.share(s, strips.count);
+    to.fetch = ahead.share(s - pass.begin, pass.end - pass.begin);
     to.sums = sums_at(row);
-    to.next_sums = s + 1 < strips.count ? sums_at(row + height) : to.sums;
+    to.next_sums = s + 1 < pass.end ? sums_at(row + height) : to.sums;
     to.half = !f32 && whole && last
                   ? reinterpret_cast<uint16_t*>(static_cast<std::byte*>(t.c->data) + size_t(row) * t.c->row_bytes) +
                         r.col0 + col
@@ -141,27 +150,41 @@ inline Ahead ahead_after(const Work& w, const Term& t, int64_t step, int64_t g, 
   return g + kGroup < col1 ? ahead_of(w, t, step, g + kGroup, 0) : Ahead{};
 }
 
+// A group's panels of one chunk, units u … u + len − 1, against some strips. The first pass packs them, later ones find them packed.
+inline void run_pass(const Work& w, const Term& t, const Strips& strips, const Range& pass, const Rectangle& r,
+                     int64_t step, int64_t col1, int64_t u, int64_t len, const float* a, float* panels,
+                     float* scratch) {
+  const int64_t all_units = round_up(w.units, w.piece), room = round_up(len, w.piece);
+  const bool packs = t.pack_b && pass.begin == 0;
+  for (int64_t col = 0; col < r.cols; col += kPiece) {
+    float* const panel =
+        pass.end - pass.begin < strips.count ? panels + col * room : panels;  // one pass: the same, in L2
+    if (packs) t.pack_b(*t.b, r.col0 + col, u, len, {u, u + len, kPiece}, room, panel);
+    if (packs && w.halves) round_halves(panel, room * kPiece);
+    for (int64_t p = 0; p < kPiece / kPair && col + p * kPair < r.cols; ++p) {
+      const float* const b =
+          t.pack_b ? panel + p * room * kPair : t.panels + (r.col0 + col) * all_units + (p * all_units + u) * kPair;
+      Ahead next = ahead_in_a_row(b + (t.pack_b ? room : all_units) * kPair, len * kPair * 4);
+      if (packs) next = p > 0 ? Ahead{} : ahead_after(w, t, step, r.col0, col, col1, u);
+      run_strips(w, t, strips, pass, r, col + p * kPair, u, len, a, b, next, scratch);
+    }
+  }
+}
+
 // C (block of rows, columns col0 … col1); A is packed, chunk after chunk.
 inline void run_block(const Work& w, const Term& t, const Strips& strips, int64_t step, int64_t col0, int64_t col1,
-                      const float* a, float* panel, float* scratch) {
-  const int64_t all_units = round_up(w.units, w.piece);
+                      const float* a, float* panels, float* scratch) {
   for (int64_t g = col0; g < col1; g += kGroup) {
     const Rectangle r{strips.row0, strips.rows, g, least(kGroup, col1 - g)};
     const int64_t in_scratch = t.c->dtype == DType::kF32 ? r.cols / kPair * kPair : 0;
     if (t.accumulate) load_scratch(*t.c, r, in_scratch, scratch);
     for (int64_t u = 0; u < w.units; u += step) {
-      const int64_t len = least(step, w.units - u), room = round_up(len, w.piece);
-      const float* a_chunk = a + strips.rows * u + u / step * strips.count * Simd::lanes;
-      for (int64_t col = 0; col < r.cols; col += kPiece) {
-        if (t.pack_b) t.pack_b(*t.b, g + col, u, len, {u, u + len, kPiece}, room, panel);
-        if (t.pack_b && w.halves) round_halves(panel, room * kPiece);
-        for (int64_t p = 0; p < kPiece / kPair && col + p * kPair < r.cols; ++p) {
-          const float* packed = t.panels + (g + col) * all_units + (p * all_units + u) * kPair;
-          Ahead next = ahead_in_a_row(packed + all_units * kPair, len * kPair * 4);
-          if (t.pack_b) next = p > 0 ? Ahead{} : ahead_after(w, t, step, g, col, col1, u);
-          run_strips(w, t, strips, r, col + p * kPair, u, len, a_chunk, t.pack_b ? panel + p * room * kPair : packed,
-                     next, scratch);
-        }
+      const int64_t len = least(step, w.units - u), strip_bytes = len * Simd::rows * 4;
+      const int64_t passes = least(strips.count, (strips.count * strip_bytes + kPassBytes - 1) / kPassBytes);
+      const float* const a_chunk = a + strips.rows * u + u / step * strips.count * Simd::lanes;
+      for (int64_t i = 0; i < passes; ++i) {
+        const Range pass{strips.count * i / passes, strips.count * (i + 1) / passes};
+        run_pass(w, t, strips, pass, r, step, col1, u, len, a_chunk, panels, scratch);
       }
     }
     store_scratch(*t.c, r, t.c->dtype == DType::kF32 ? in_scratch : r.cols / kPair * kPair, scratch);
@@ -189,7 +212,7 @@ inline ThreadMemory memory_for(const Work& w, int64_t rows) {
   return {.step = step,
           .blocks = blocks,
           .a = round_up(most_rows * room + (w.units / step + 1) * most_strips * Simd::lanes, 16),
-          .panel = w.packs_b ? step * kPiece + 16 : 0,
+          .panel = w.packs_b ? step * least(kGroup, round_up(w.n, kPiece)) + 16 : 0,
           .sums = most_rows * kGroup};
 }
 inline ThreadMemory memory_for_few(const Work& w) {
