@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include "base/error.h"
+
 namespace sedum {
 
 class Tokenizer;
@@ -126,6 +128,10 @@ struct EngineStatistics {
   Histogram first_token_seconds, between_tokens_seconds, request_seconds;
 };
 
+struct GrammarError : Error {
+  explicit GrammarError(const Error& e) : Error(e) {}
+};
+
 using RequestId = uint64_t;
 
 class GenerationEngine {
@@ -134,7 +140,7 @@ class GenerationEngine {
   virtual ~GenerationEngine() = default;
 
   // Called from any thread; returns at once. The listener is called on the engine's thread and must not block. Throws Error when the prompt
-  // is empty or leaves no room in the context, a parameter is out of range, or the grammar cannot be compiled.
+  // is empty or leaves no room in the context or a parameter is out of range, GrammarError when the grammar cannot be compiled.
   virtual RequestId submit(GenerationRequest request, Listener listener) = 0;
   virtual void cancel(RequestId id) = 0;  // the listener still gets its last update; unknown ids are ignored
 

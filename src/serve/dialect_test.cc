@@ -62,6 +62,18 @@ TEST_F(ServeTest, AForcedCallIsAGrammarAndItsArgumentsAreStreamed) {
       "invalid_value", "tool_choice", "none of the tools");
 }
 
+TEST_F(ServeTest, AGrammarThatCannotBeCompiledIsRefusedByItsField) {
+  start();
+  json tools = weather_tools();
+  tools[0]["function"]["parameters"]["properties"]["city"] = {{"type", "no such kind"}};
+  for (const bool stream : {false, true}) {
+    expect_error(chat({{"tools", tools}, {"tool_choice", "required"}, {"stream", stream}}), 400, "invalid_value",
+                 "tools", "the schema at /type");
+    expect_error(chat({{"guided_regex", "no such kind"}, {"stream", stream}}), 400, "invalid_value", "guided_regex",
+                 "the schema at /type");
+  }
+}
+
 TEST_F(ServeTest, ReasoningStandsApart) {
   engine.script = "<think>\nhm, hm\n</think>\n\nYes.";
   start();

@@ -142,6 +142,7 @@ void Server::converse(const Call& call, openai::ChatRequest& chat, AnswerHead he
   Answer::Options options;
   if (forced) {
     chat.grammar = {.kind = GrammarSpec::Kind::kJsonSchema, .text = forced_call_schema(chat.tools, chat.tool_name)};
+    chat.grammar_field = "tools";
     options.reader.kind = Reader::Kind::kOneCall;
   }
   EncodedChat prompt = encode_with_documents(model, chat, head, field);
@@ -279,6 +280,9 @@ void Server::generate(const Call& call, const ServedModel& model, const openai::
       ids.push_back(model.engine->submit(
           generation, [answer, i](const GenerationUpdate& update) { answer->update(int(i), update); }));
     }
+  } catch (const GrammarError& e) {
+    answer->fail(Failure::invalid(common.grammar_field, e.what(), "invalid_value"));
+    return cancel(ids);
   } catch (const Error& e) {
     answer->fail(Failure::invalid("", e.what(), "invalid_value"));
     return cancel(ids);

@@ -33,6 +33,8 @@ class FakeEngine : public GenerationEngine {
   RequestId submit(GenerationRequest request, Listener listener) override {
     std::lock_guard lock(mutex_);
     if (request.prompt[0] == 13) throw Error("the prompt is unlucky");
+    if (request.grammar.text.find("no such kind") != std::string::npos)
+      throw GrammarError(Error("the schema at /type is none"));
     const int n = request.sampling.n;
     last_request_ = request;
     running_[++last_] = {std::move(request), std::move(listener), n};

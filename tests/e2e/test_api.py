@@ -115,13 +115,31 @@ class Api(SedumTest):
 
     def test_a_schema_is_obeyed_or_refused(self):
         schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
-        body = {"messages": HELLO, "max_tokens": 60, "use_documents": False, "response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
-        status, answer = self.server.post("/v1/chat/completions", body)
-        if status == 200:
-            self.assertIn(json.loads(answer["choices"][0]["message"]["content"])["ok"], (True, False))
-        else:  # the engine says that it cannot
-            self.assertEqual(status, 400)
-            self.assertIn("grammar", answer["error"]["message"])
+        body = {"messages": HELLO, "max_tokens": 60, "use_documents": False}
+
+        def format_of(schema):
+            return {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+
+        answer = self.ok("/v1/chat/completions", {**body, **format_of(schema)})
+        self.assertIn(json.loads(answer["choices"][0]["message"]["content"])["ok"], (True, False))
+        refused = [  # what is asked for, and how the refusal begins
+            ({"type": "string", "pattern": "(?=a)b"}, "the regular expression"),
+            ({"type": "object", "properties": {"a": {"$ref": "#/nowhere"}}}, "the schema at"),
+            ({"allOf": [{"const": 1}, {"const": 2}]}, "the schema at"),
+        ]
+        for stream in (False, True):
+            for schema, beginning in refused:
+                for path, field, more in [
+                    ("/v1/chat/completions", "response_format.json_schema.schema", {**body, **format_of(schema)}),
+                    ("/v1/completions", "response_format.json_schema.schema", {"prompt": "a", **format_of(schema)}),
+                    ("/v1/completions", "guided_json", {"prompt": "a", "guided_json": schema}),
+                    ("/v1/responses", "text.format.schema", {"input": "a", "text": {"format": {"type": "json_schema", "name": "x", "schema": schema}}}),
+                ]:
+                    status, answer = self.server.post(path, {**more, "stream": stream})
+                    self.assertEqual((status, answer["error"].get("param"), answer["error"]["type"]), (400, field, "invalid_request_error"), (path, schema, answer))
+                    self.assertTrue(answer["error"]["message"].startswith(beginning), answer)
+        status, answer = self.server.post("/v1/completions", {"prompt": "a", "guided_regex": "(a"})
+        self.assertEqual((status, answer["error"]["param"]), (400, "guided_regex"))
 
     def test_passages_that_do_not_fit_are_left_out(self):
         """The tiny model's context has no room for any; that some are given is tested with a real one."""

@@ -37,7 +37,7 @@ Piece compile_piece(Network& net, const GrammarSpec& spec) {
 
 }  // namespace
 
-std::shared_ptr<Grammar> Grammar::compile(const GrammarSpec& spec, std::shared_ptr<const TokenTable> table) {
+std::shared_ptr<Grammar> Grammar::compile(const GrammarSpec& spec, std::shared_ptr<const TokenTable> table) try {
   Network net;
   const int rule = net.add_rule();
   net.define(rule, compile_piece(net, spec));
@@ -47,6 +47,8 @@ std::shared_ptr<Grammar> Grammar::compile(const GrammarSpec& spec, std::shared_p
   if (std::all_of(first.begin(), first.end(), [](uint64_t word) { return word == 0; }))
     throw Error("no token of the vocabulary can begin a text of the grammar", "choose another grammar");
   return grammar;
+} catch (const Error& e) {
+  throw GrammarError(e);
 }
 
 int Grammar::next(int state, int32_t id) {

@@ -1,7 +1,7 @@
 #pragma once
 // Answers that keep to a grammar: a JSON schema, a regular expression, choices, or any JSON.
 //
-//   auto grammar = Grammar::compile(spec, table);            // Error when the schema cannot be compiled
+//   auto grammar = Grammar::compile(spec, table);            // GrammarError when it cannot be compiled
 //   int state = grammar->start();
 //   grammar->allowed(state)                                   // a bit for each token that may come next
 //   state = grammar->next(state, id);

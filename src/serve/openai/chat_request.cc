@@ -125,7 +125,7 @@ void parse_tools(Fields& fields, ChatRequest& request) {
 }
 
 void parse_output(Fields& fields, ChatRequest& request) {
-  add_format(fields, "response_format", true, request.grammar);
+  add_format(fields, "response_format", true, request);
   if (const json* modalities = fields.find("modalities"); modalities && *modalities != json::array({"text"})) {
     throw Failure::invalid("modalities", "modalities other than [\"text\"] are not supported by this server",
                            "unsupported_parameter");

@@ -63,7 +63,7 @@ CompletionRequest parse_completion(std::string_view body) {
   if (request.sampling.best_of > 1 && (request.sampling.num_beams > 1 || request.sampling.penalty_alpha > 0))
     fields.fail("best_of", "belongs to sampling, not to beam search or contrastive search");
   if (request.sampling.best_of == request.sampling.n) request.sampling.best_of = 0;
-  add_format(fields, "response_format", true, request.grammar);
+  add_format(fields, "response_format", true, request);
   fields.unsupported("suffix");
   request.prompts = parse_prompts(fields, "prompt");
   fields.end();

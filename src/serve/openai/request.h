@@ -27,6 +27,7 @@ struct CommonRequest {
   SamplingParams sampling = {};
   std::optional<uint64_t> seed = {};  // none: a new one for each request
   GrammarSpec grammar = {};
+  std::string grammar_field = {};  // that asked for it
   bool stream = false;
   bool include_usage = false;  // in a stream
 };
@@ -97,7 +98,7 @@ nlohmann::ordered_json parse_function(const nlohmann::ordered_json& function, co
                                       const char* parameters_name);
 void check_tool_name(const Fields& fields, const char* field, const std::string& name);
 // {"type": "text" | "json_object" | "json_schema", …}; `inner`: the schema's name stands in json_schema (chat) or beside the type.
-void add_format(Fields& fields, const char* name, bool inner, GrammarSpec& grammar);
+void add_format(Fields& fields, const char* name, bool inner, CommonRequest& request);
 nlohmann::ordered_json parse_arguments(const std::string& text);  // of a call: the object, or the text where it is none
 
 }  // namespace sedum::openai

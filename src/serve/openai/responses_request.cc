@@ -115,7 +115,7 @@ void parse_text(Fields& fields, ResponsesRequest& request) {
   const json* text = fields.object("text");
   if (!text) return;
   Fields inner(*text, "text.");
-  add_format(inner, "format", false, request.grammar);
+  add_format(inner, "format", false, request);
   inner.unsupported("verbosity");
   inner.end();
 }

@@ -38,17 +38,21 @@ std::vector<std::pair<int32_t, float>> parse_logit_bias(Fields& fields) {
 }
 
 // As vLLM names them; one of them at most, and none beside a response_format.
-void parse_guided(Fields& fields, GrammarSpec& grammar) {
-  int found = 0;
+void parse_guided(Fields& fields, CommonRequest& request) {
+  GrammarSpec& grammar = request.grammar;
+  const auto take = [&](const char* field, GrammarSpec spec) {
+    if (!request.grammar_field.empty()) fields.fail("guided_json", "cannot stand beside another guided_ field");
+    grammar = std::move(spec), request.grammar_field = field;
+  };
   if (const json* schema = fields.object("guided_json"))
-    ++found, grammar = {.kind = GrammarSpec::Kind::kJsonSchema, .text = schema->dump()};
+    take("guided_json", {.kind = GrammarSpec::Kind::kJsonSchema, .text = schema->dump()});
   if (fields.find("guided_regex")) {
-    ++found, grammar = {.kind = GrammarSpec::Kind::kRegex, .text = fields.text("guided_regex")};
+    take("guided_regex", {.kind = GrammarSpec::Kind::kRegex, .text = fields.text("guided_regex")});
     if (unicode::count_characters(grammar.text) > kMaxPatternCharacters)
       fields.fail("guided_regex", fmt::format("must not be longer than {} characters", kMaxPatternCharacters));
   }
   if (const json* choices = fields.array("guided_choice", kMaxChoices)) {
-    ++found, grammar = {.kind = GrammarSpec::Kind::kChoices};
+    take("guided_choice", {.kind = GrammarSpec::Kind::kChoices});
     for (const json& choice : *choices) {
       if (!choice.is_string()) fields.wrong_type("guided_choice", "an array of strings", choice);
       grammar.choices.push_back(choice.get<std::string>());
@@ -56,7 +60,6 @@ void parse_guided(Fields& fields, GrammarSpec& grammar) {
     }
     if (grammar.choices.empty()) fields.fail("guided_choice", "must not be empty");
   }
-  if (found > 1) fields.fail("guided_json", "cannot stand beside another guided_ field");
 }
 
 // 0 switches off what the least above 0 does not.
@@ -139,7 +142,7 @@ void parse_sampling(Fields& fields, CommonRequest& request) {
   if (fields.find("seed")) request.seed = uint64_t(fields.integer("seed", 0, {1024 - 0x1p63, 0x1p63 - 1024}));
   sampling.n = int(fields.integer("n", 1, {1, kMaxAnswers}));
   parse_beams(fields, sampling);
-  parse_guided(fields, request.grammar);
+  parse_guided(fields, request);
   request.stream = fields.boolean("stream", false);
   if (const json* options = fields.object("stream_options")) {
     if (!request.stream) fields.fail("stream_options", "is only allowed when stream is true");
@@ -152,13 +155,14 @@ void parse_sampling(Fields& fields, CommonRequest& request) {
       {"user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "prompt_cache_retention"});
 }
 
-void add_format(Fields& fields, const char* name, bool inner, GrammarSpec& grammar) {
+void add_format(Fields& fields, const char* name, bool inner, CommonRequest& request) {
   const json* format = fields.object(name);
   if (!format) return;
   GrammarSpec found = parse_format(*format, fields.path() + name + ".", inner);
   if (found.kind == GrammarSpec::Kind::kNone) return;
-  if (grammar.kind != GrammarSpec::Kind::kNone) fields.fail(name, "cannot stand beside a guided_ field");
-  grammar = std::move(found);
+  if (!request.grammar_field.empty()) fields.fail(name, "cannot stand beside a guided_ field");
+  request.grammar = std::move(found);
+  request.grammar_field = fields.path() + name + (inner ? ".json_schema.schema" : ".schema");
 }
 
 }  // namespace sedum::openai
