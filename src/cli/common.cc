@@ -8,6 +8,8 @@
 
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -61,18 +63,24 @@ void add_named_adapters(Flags app, ModelOptions& options) {
                  "given several times");
 }
 
-std::vector<std::pair<std::string, std::filesystem::path>> parse_named_adapters(const std::vector<std::string>& texts) {
+std::vector<std::pair<std::string, std::filesystem::path>> parse_named_paths(const std::vector<std::string>& texts,
+                                                                             const char* option, const char* example) {
   std::vector<std::pair<std::string, std::filesystem::path>> result;
   for (const std::string& text : texts) {
     const size_t at = text.find('=');
     if (at == 0 || at == text.npos || at + 1 == text.size())
-      throw UsageError("--lora " + text + " is not NAME=FOLDER", "write such as succulent=runs/succulent/adapter");
+      throw UsageError(fmt::format("{} {} is not NAME=PATH", option, text),
+                       fmt::format("write such as {}", example));
     const std::string name = text.substr(0, at);
     for (const auto& [known, folder] : result)
-      if (known == name) throw UsageError("--lora " + name + " is given twice", "choose another name for one");
+      if (known == name) throw UsageError(fmt::format("{} {} is given twice", option, name), "choose another name for one");
     result.emplace_back(name, text.substr(at + 1));
   }
   return result;
+}
+
+std::vector<std::pair<std::string, std::filesystem::path>> parse_named_adapters(const std::vector<std::string>& texts) {
+  return parse_named_paths(texts, "--lora", "succulent=runs/succulent/adapter");
 }
 
 LoadedModel::LoadedModel(const ModelOptions& options)

@@ -28,6 +28,9 @@ void add_model_options(Flags app, ModelOptions& options, const char* default_com
 
 // --lora NAME=FOLDER, for commands whose requests may choose. UsageError for another form.
 void add_named_adapters(Flags app, ModelOptions& options);
+// NAME=PATH of `option`; `example` for the mend. UsageError for another form, and for a name that is given twice.
+std::vector<std::pair<std::string, std::filesystem::path>> parse_named_paths(const std::vector<std::string>& texts,
+                                                                             const char* option, const char* example);
 std::vector<std::pair<std::string, std::filesystem::path>> parse_named_adapters(const std::vector<std::string>& texts);
 
 // A path, or the name of a model that was pulled.

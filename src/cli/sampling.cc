@@ -1,5 +1,7 @@
 #include "cli/sampling.h"
 
+#include <fmt/format.h>
+
 #include "base/error.h"
 #include "base/file.h"
 #include "cli/command.h"
@@ -109,6 +111,21 @@ void add_engine_options(Flags app, EngineChoices& c) {
       ->check(in_range(0, 32));
 }
 
+void add_paging_options(Flags app, EngineChoices& c) {
+  app.add_option("--cache-memory", c.cache_memory,
+                 "for keys and values, such as 2GB; requests wait when it is full. Default: two full contexts, at most a "
+                 "quarter of the machine's memory");
+  app.add_option("--step-tokens", c.step_tokens,
+                 "tokens computed in one step at most: fewer let answers under way flow more evenly while prompts come in, "
+                 "more read prompts faster")
+      ->capture_default_str()
+      ->check(in_range(16, 65536));
+  app.add_option("--max-sequences", c.max_sequences, "answers and beams computed at once; more wait")
+      ->capture_default_str()
+      ->check(in_range(1, 4096));
+  app.add_flag("--no-prefix-cache", c.no_prefix_cache, "compute every prompt from its beginning");
+}
+
 std::string first_adapter(const GenerationEngine& engine) {
   const std::vector<std::string> names = engine.adapters();
   return names.empty() ? "" : names.front();
@@ -117,6 +134,16 @@ std::string first_adapter(const GenerationEngine& engine) {
 ChosenEngine::ChosenEngine(const RuntimeModel& model, const EngineChoices& c) {
   EngineOptions options;
   options.cache_dtype = kv_cache_type(c.kv_cache);
+  options.model_name = c.name, options.step_tokens = c.step_tokens, options.max_sequences = c.max_sequences;
+  options.prefix_cache = !c.no_prefix_cache;
+  if (!c.cache_memory.empty()) {
+    const ModelConfig& config = model.model().config();
+    const DType dtype = model.compute() == Compute::kF32 ? DType::kF32 : options.cache_dtype;
+    options.cache_tokens = int64_t(parse_bytes(c.cache_memory)) / PagedCache::token_bytes(config, dtype);
+    if (options.cache_tokens < PagedCache::kPageTokens)
+      throw Error("--cache-memory " + c.cache_memory + " holds no page of this model's keys and values",
+                  fmt::format("give at least {} bytes", PagedCache::kPageTokens * PagedCache::token_bytes(config, dtype)));
+  }
   options.context_length = c.context, options.prompt_lookup = c.prompt_lookup, options.draft_tokens = c.draft_tokens;
   if (!c.draft_model.empty()) {
     draft_ =

@@ -30,8 +30,14 @@ struct EngineChoices {
   std::string draft_model, kv_cache = "bf16";
   int draft_tokens = 6, prompt_lookup = 0;
   int64_t context = 0;
+  // Of servers.
+  std::string name, cache_memory;  // "": the model's own; as much as EngineOptions says
+  int64_t step_tokens = EngineOptions().step_tokens, max_sequences = EngineOptions().max_sequences;
+  bool no_prefix_cache = false;
 };
 void add_engine_options(Flags app, EngineChoices& choices);
+// What a step holds, and the memory of keys and values.
+void add_paging_options(Flags app, EngineChoices& choices);
 // --kv-cache f32|bf16|int8
 void add_kv_cache_option(Flags app, std::string& kv_cache);
 DType kv_cache_type(const std::string& kv_cache);

@@ -20,7 +20,6 @@
 #include "cli/stop_signal.h"
 #include "hub/settings.h"
 #include "infer/embedding_engine.h"
-#include "infer/local_engine.h"
 #include "serve/log.h"
 #include "serve/server.h"
 
@@ -60,11 +59,11 @@ namespace sedum::cli {
 namespace {
 
 struct ServeOptions : ModelOptions {
-  std::string name, key_file, log = "auto", history, documents, embedding_model;
+  std::vector<std::string> also;  // NAME=PATH
+  std::string key_file, log = "auto", history, documents, embedding_model;
   bool no_history = false;
   serve::ServerOptions server;
-  std::string kv_cache = "bf16";
-  int64_t context = 0;
+  EngineChoices engine;
   double drain = 30;
 };
 
@@ -91,8 +90,30 @@ struct LoadedEncoder {
   EmbeddingEngine engine;
 };
 
+// A model that generates, with threads and memory of its own.
+struct LoadedGenerator {
+  LoadedGenerator(const ModelOptions& o, const EngineChoices& choices) : loaded(o), chosen(loaded.model, choices) {}
+  LoadedModel loaded;
+  ChosenEngine chosen;
+};
+
 bool names_encoder(const std::string& model) {
   return is_encoder(Checkpoint::open(resolve_model_path(find_model(model)).base).config().model_type);
+}
+
+// Those of --also, with the first one's options but for what belongs to it alone: its adapters and its draft model.
+std::vector<std::unique_ptr<LoadedGenerator>> load_others(const ServeOptions& o) {
+  std::vector<std::unique_ptr<LoadedGenerator>> others;
+  for (const auto& [name, path] : parse_named_paths(o.also, "--also", "large=qwen2.5-coder-0.5b")) {
+    if (names_encoder(path.string()))
+      throw Error("--also " + name + ": " + path.string() + " is an encoder", "give it as --embedding-model");
+    ModelOptions model = o;
+    model.model = path.string(), model.adapter.clear(), model.named_adapters.clear();
+    EngineChoices engine = o.engine;
+    engine.name = name, engine.draft_model.clear();
+    others.push_back(std::make_unique<LoadedGenerator>(model, engine));
+  }
+  return others;
 }
 
 void open_stores(const ServeOptions& o, std::optional<serve::History>& history,
@@ -117,7 +138,9 @@ void open_stores(const ServeOptions& o, std::optional<serve::History>& history,
 SEDUM_COMMAND(serve) {
   auto o = std::make_shared<ServeOptions>();
   add_model_options(app, *o, "int8");
-  app.add_option("--name", o->name, "the name that requests call the model by");
+  app.add_option("--name", o->engine.name, "the name that requests call the model by");
+  app.add_option("--also", o->also,
+                 "NAME=PATH: another model, which requests call by that name; may be given several times");
   app.add_option("--host", o->server.host, "the address to listen on; 0.0.0.0 for all")->capture_default_str();
   app.add_option("--port", o->server.port, "the port; 0 for any that is free")
       ->capture_default_str()
@@ -131,9 +154,8 @@ SEDUM_COMMAND(serve) {
                  "an encoder for /v1/embeddings, by which documents are found, too");
   app.add_option("--history", o->history, "the file that keeps the page's conversations, ratings and votes");
   app.add_flag("--no-history", o->no_history, "keep none of these");
-  app.add_option("--context", o->context, "tokens of one conversation; 0: the model's own, at most 32,768")
-      ->check(in_range(0, 1 << 24));
-  add_kv_cache_option(app, o->kv_cache);
+  add_engine_options(app, o->engine);
+  add_paging_options(app, o->engine);
   app.add_option("--max-requests", o->server.max_requests, "in flight at once; more are refused")
       ->capture_default_str()
       ->check(in_range(1, 100000));
@@ -168,24 +190,21 @@ SEDUM_COMMAND(serve) {
     serve::Server server(o->server);
     server.start();  // a port that is taken is known before the model is loaded
     const bool by_name = !std::filesystem::exists(o->model);  // as `sedum pull` knows it
-    const std::string name = o->name.empty() && by_name ? o->model : o->name;
-    std::optional<cli::LoadedModel> loaded;
-    std::unique_ptr<GenerationEngine> own;
+    if (o->engine.name.empty() && by_name) o->engine.name = o->model;
+    const std::string& name = o->engine.name;
+    std::optional<cli::LoadedGenerator> own;
     if (cli::names_encoder(o->model)) {
       if (encoder) throw Error("--model is an encoder already", "leave --embedding-model out");
       encoder.emplace(*o, o->model);
     } else {
-      loaded.emplace(*o);
-      EngineOptions engine_options;
-      engine_options.context_length = o->context;
-      engine_options.model_name = name;
-      engine_options.cache_dtype = cli::kv_cache_type(o->kv_cache);
-      own = std::make_unique<LocalEngine>(loaded->model, engine_options);
+      own.emplace(*o, o->engine);
     }
-    GenerationEngine& engine = own ? *own : encoder->engine;
+    GenerationEngine& engine = own ? own->chosen.engine() : static_cast<GenerationEngine&>(encoder->engine);
     std::vector<serve::ServedModel> models = {serve::served_model(engine, own ? "" : name)};
     for (const std::string& adapter : engine.adapters())
       models.push_back(serve::served_model(engine, adapter, adapter));
+    const auto others = cli::load_others(*o);
+    for (const auto& other : others) models.push_back(serve::served_model(other->chosen.engine()));
     if (own && encoder) models.push_back(serve::served_model(encoder->engine));
     server.serve(std::move(models));
     const cli::StopSignal stop;

@@ -6,10 +6,11 @@ import re
 import os
 import pathlib
 import subprocess
+import time
 import unittest
 
 from chromium import CHROMIUM, Browser
-from sedum_testing import ANSWER, GOLDEN, PATIENCE, QUESTION, TINY, SedumTest, Server, main, recipe, teach
+from sedum_testing import ANSWER, GOLDEN, PATIENCE, QUESTION, TINY, SedumTest, Server, main, real_model, recipe, teach
 
 SHOTS = os.environ.get("SEDUM_TEST_SHOTS")  # a folder for pictures of the page, to be looked at
 EVIL = '**bold** <img src=x onerror="document.title=1"> <script>document.title=2</script> [a](javascript:alert(1)) [b](https://e.example/?"onclick=x) [1] `<i>`'
@@ -65,13 +66,13 @@ class Page(SedumTest):
         """One browser and one server for all of it: starting them takes longer than the visit."""
         model = teach(self.folder)
         adapter = self.adapter(model)
-        with Server(model, "--name", "base", "--lora", f"other={adapter}") as server, Browser(self.folder / "profile") as browser:
+        with Server(model, "--name", "base", "--lora", f"other={adapter}", "--also", f"plain={TINY}") as server, Browser(self.folder / "profile") as browser:
             page = browser.page
             page.size(1280, 800)
             page.open(server.address)
-            page.until("document.querySelector('#model').options.length == 2")
+            page.until("document.querySelector('#model').options.length == 3")
             self.shot(page, "empty")
-            for step in (self.an_answer, self.ratings, self.certainty, self.languages, self.side_by_side, self.a_telephone):
+            for step in (self.an_answer, self.ratings, self.certainty, self.controls, self.languages, self.side_by_side, self.a_telephone):
                 with self.subTest(step.__name__):
                     step(page, server)
             self.assertEqual(page.complaints(), [])
@@ -137,6 +138,47 @@ class Page(SedumTest):
         self.assertNotIn("\ufffd", page.run("document.querySelector('#tip').textContent"))
         page.click("#log .assistant [data-do=tokens]")
 
+    def controls(self, page, server):
+        """What is set reaches the request; the model that is chosen answers."""
+        wanted = {"#system": ("Be brief.", None), "#temperature": ("0.5", "temperature"), "#topP": ("0.9", "top_p"), "#topK": ("7", "top_k"), "#seed": ("42", "seed"),
+                  "#minP": ("0.05", "min_p"), "#repetition": ("1.2", "repetition_penalty"), "#maxTokens": ("5", "max_tokens")}  # fmt: skip
+        before = {selector: page.run(f"document.querySelector('{selector}').value") for selector in wanted}
+        for selector, (value, _) in wanted.items():
+            page.set(selector, value)
+        page.set("#model", "plain")
+        page.click("#new")
+        self.ask(page, QUESTION)
+        page.until(self.DONE)
+        body = page.sent("/v1/chat/completions")[-1]
+        self.assertEqual({field: body[field] for _, field in wanted.values() if field}, {field: float(value) for value, field in wanted.values() if field})
+        self.assertEqual((body["model"], body["messages"][0]), ("plain", {"role": "system", "content": "Be brief."}))
+        self.assertRegex(page.run("document.querySelector('#log .assistant .foot').textContent"), r"\b5 tokens")
+        for selector, value in before.items():
+            page.set(selector, value)
+        page.set("#model", "base")
+
+    @unittest.skipUnless(CHROMIUM and real_model("smollm2.gguf"), "needs Chromium, and smollm2.gguf in $SEDUM_TEST_MODELS")
+    def test_stop(self):
+        with Server(real_model("smollm2.gguf"), "--name", "real") as server, Browser(self.folder / "profile") as browser:
+            page = browser.page
+            page.open(server.address)
+            page.until("document.querySelector('#model').options.length == 1")
+            page.set("#maxTokens", "4000")
+            self.ask(page, "Count from one to ten thousand, every number.")
+            page.until("(document.querySelector('#log .assistant .text') || {}).textContent")
+            page.click("#send")
+            page.until(self.DONE)
+            said = page.run("document.querySelector('#log .assistant .text').textContent")
+            for _ in range(100):  # the engine hears of it when its step is done
+                figures = server.request("/metrics")[1].decode()
+                if 'sedum_requests_cancelled_total{model="real"} 1' in figures:
+                    break
+                time.sleep(0.1)
+            self.assertIn('sedum_requests_cancelled_total{model="real"} 1', figures)
+            self.assertIn('sedum_requests_running{model="real"} 0', figures)
+            self.assertEqual(page.run("document.querySelector('#log .assistant .text').textContent"), said)
+            self.assertEqual(page.complaints(), [])
+
     def languages(self, page, server):
         page.click("#language")
         page.until("document.documentElement.lang == 'zh-CN'")
@@ -158,6 +200,12 @@ class Page(SedumTest):
         standings = server.get("/sedum/votes", headers={"X-Sedum-Browser": page.run("browser.id")})[1]["data"]
         winner = page.run(titles)[0]
         self.assertEqual({row["model"]: (row["wins"], row["losses"]) for row in standings}, {winner: (1, 0), ({"base", "other"} - {winner}).pop(): (0, 1)})
+        page.set("#modelB", "plain")
+        self.ask(page, "Soil?")
+        page.until("!document.querySelector('#vote').hidden")
+        page.click("#vote [data-vote=tie]")
+        page.until("document.querySelectorAll('#standings tr').length == 3")
+        self.assertEqual(sorted(page.run(titles)), ["base", "plain"])
         page.click("#compare")
 
     def a_telephone(self, page, server):
