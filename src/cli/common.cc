@@ -6,9 +6,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include <unistd.h>
-
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
@@ -69,11 +68,11 @@ std::vector<std::pair<std::string, std::filesystem::path>> parse_named_paths(con
   for (const std::string& text : texts) {
     const size_t at = text.find('=');
     if (at == 0 || at == text.npos || at + 1 == text.size())
-      throw UsageError(fmt::format("{} {} is not NAME=PATH", option, text),
-                       fmt::format("write such as {}", example));
+      throw UsageError(fmt::format("{} {} is not NAME=PATH", option, text), fmt::format("write such as {}", example));
     const std::string name = text.substr(0, at);
     for (const auto& [known, folder] : result)
-      if (known == name) throw UsageError(fmt::format("{} {} is given twice", option, name), "choose another name for one");
+      if (known == name)
+        throw UsageError(fmt::format("{} {} is given twice", option, name), "choose another name for one");
     result.emplace_back(name, text.substr(at + 1));
   }
   return result;

@@ -112,12 +112,14 @@ void add_engine_options(Flags app, EngineChoices& c) {
 }
 
 void add_paging_options(Flags app, EngineChoices& c) {
-  app.add_option("--cache-memory", c.cache_memory,
-                 "for keys and values, such as 2GB; requests wait when it is full. Default: two full contexts, at most a "
-                 "quarter of the machine's memory");
-  app.add_option("--step-tokens", c.step_tokens,
-                 "tokens computed in one step at most: fewer let answers under way flow more evenly while prompts come in, "
-                 "more read prompts faster")
+  app.add_option(
+      "--cache-memory", c.cache_memory,
+      "for keys and values, such as 2GB; requests wait when it is full. Default: two full contexts, at most a "
+      "quarter of the machine's memory");
+  app.add_option(
+         "--step-tokens", c.step_tokens,
+         "tokens computed in one step at most: fewer let answers under way flow more evenly while prompts come in, "
+         "more read prompts faster")
       ->capture_default_str()
       ->check(in_range(16, 65536));
   app.add_option("--max-sequences", c.max_sequences, "answers and beams computed at once; more wait")
@@ -141,8 +143,9 @@ ChosenEngine::ChosenEngine(const RuntimeModel& model, const EngineChoices& c) {
     const DType dtype = model.compute() == Compute::kF32 ? DType::kF32 : options.cache_dtype;
     options.cache_tokens = int64_t(parse_bytes(c.cache_memory)) / PagedCache::token_bytes(config, dtype);
     if (options.cache_tokens < PagedCache::kPageTokens)
-      throw Error("--cache-memory " + c.cache_memory + " holds no page of this model's keys and values",
-                  fmt::format("give at least {} bytes", PagedCache::kPageTokens * PagedCache::token_bytes(config, dtype)));
+      throw Error(
+          "--cache-memory " + c.cache_memory + " holds no page of this model's keys and values",
+          fmt::format("give at least {} bytes", PagedCache::kPageTokens * PagedCache::token_bytes(config, dtype)));
   }
   options.context_length = c.context, options.prompt_lookup = c.prompt_lookup, options.draft_tokens = c.draft_tokens;
   if (!c.draft_model.empty()) {

@@ -108,7 +108,8 @@ void Server::serve(std::vector<ServedModel> models) {
   std::set<std::string> names;
   for (const ServedModel& model : models)
     if (!names.insert(model.name).second)
-      throw Error("two models are called " + model.name, "give one of them another: --name, --lora NAME=…, --also NAME=…");
+      throw Error("two models are called " + model.name,
+                  "give one of them another: --name, --lora NAME=…, --also NAME=…");
   models_ = std::move(models);
   ready_ = true;
 }
