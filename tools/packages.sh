@@ -4,7 +4,8 @@ BUILD_PACKAGES="g++ cmake ninja-build ccache pkg-config libcli11-dev libfmt-dev 
   libyaml-cpp-dev libboost-dev libpcre2-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev zlib1g-dev
   libpango1.0-dev fonts-dejavu-core fonts-wqy-microhei
   libcmark-gfm-dev libcmark-gfm-extensions-dev libarchive-dev git python3 python3-pip ca-certificates"
-TEST_PACKAGES="libgtest-dev libgmock-dev clang-format clang-tidy curl"
+TEST_PACKAGES="libgtest-dev libgmock-dev clang-format clang-tidy curl
+  chromium nginx"
 
 # install_packages PACKAGE...: what is missing, by apt-get, with sudo when this is not root.
 install_packages() {

@@ -39,6 +39,8 @@ test_docs.run_shim(sys.argv[1:])
 def run_shim(arguments):
     def stand_in(text):
         for name in CATALOGUED:
+            if text.endswith("=" + name):  # --also NAME=MODEL
+                return text.removesuffix(name) + str(TINY)
             if text == name or text.startswith(name + "+"):
                 return str(TINY) + text[len(name):]
         return str(GOLDEN / "models" / "bert_plain") if text == ENCODER else text
