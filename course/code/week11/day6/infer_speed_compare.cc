@@ -5,12 +5,18 @@
 //
 //   原生：  一次一个请求，来的排队            分页引擎：  谁来都并进下一步（连续批处理、页式缓存）
 //   编译：  同一个分页引擎，权重从存盘的文件映射，切块是在这台机器上量出来的（day5）
+//
+// 三种都是 Sedum 自己的，名字照实写。机器上装了 llama-cpp-python 的话，真正的同行也来：
+//   SEDUM_PEERS=~/sedum-peers build/release/bin/course/week11/day6/infer_speed_compare      （bench/peers.sh 装的那个目录）
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <future>
 #include <map>
 #include <mutex>
 
+#include "base/file.h"
+#include "base/json.h"
 #include "compute/kernels/products_tune.h"
 #include "course/frame/lesson.h"
 #include "infer/local_engine.h"
@@ -35,6 +41,19 @@ std::vector<std::string> differences(const Manifest& a, const Manifest& b) {
   for (const auto& [key, value] : a)
     if (b.count(key) == 0 || b.at(key) != value) all.push_back(key);
   return all;
+}
+
+// 真正的同行：SEDUM_PEERS 指的 Python 里的 llama.cpp。没有，或者装不进来，就是空的。
+nlohmann::json ask_peer(const fs::path& work, const nlohmann::json& request) {
+  const char* set = std::getenv("SEDUM_PEERS");
+  if (!set || !*set) return {};
+  const fs::path python = fs::is_directory(set) ? fs::path(set) / "bin/python" : fs::path(set);
+  write_file(work / "request.json", request.dump());
+  const std::string command =
+      fmt::format("'{}' '{}' '{}' > '{}'", python.string(),
+                  (fs::path(SEDUM_SOURCE_DIR) / "course/code/week11/day6/llama_cpp_peer.py").string(),
+                  (work / "request.json").string(), (work / "peer.json").string());
+  return std::system(command.c_str()) == 0 ? parse_json(read_file(work / "peer.json")) : nlohmann::json();
 }
 
 int main(int argc, char** argv) {
@@ -206,6 +225,39 @@ int main(int argc, char** argv) {
   lesson.table(table);
   lesson.equal("三边的回答逐字相同：不同的轮", wrong, 0);
   lesson.equal("分页引擎的步数比原生还多的", slow_steps, 0);
+
+  lesson.section("三、真正的同行");
+  nlohmann::json request = {{"model", (work / "model.gguf").string()},
+                            {"tokens", tokens},
+                            {"threads", runtime.pool.size()},
+                            {"clients", {1, 4, 16}}};
+  for (int client = 0; client < 16; ++client) request["prompts"].push_back(prompt(client, false));
+  if (const nlohmann::json peer = ask_peer(work, request); peer.is_null()) {
+    lesson.say("  没有找到（SEDUM_PEERS 没有设，或者那里没有 llama-cpp-python）：上面的三种都是 Sedum 自己的。");
+  } else {
+    const Manifest theirs = {{"文件", std::to_string(peer["bytes"].get<uint64_t>()) + " 字节"},
+                             {"线程", std::to_string(peer["threads"].get<int>())},
+                             {"要写的字", std::to_string(peer["tokens"].get<int>())},
+                             {"提示词", peer["prompts"].get<std::string>()}};
+    Manifest shared = ours;
+    shared.erase("算法");  // 各用各的整数乘法：这正是要比的
+    const std::vector<std::string> other = differences(shared, theirs);
+    lesson.equal("同行的条件单：不同的条件", double(other.size()), 0);
+    report::Table real({"客户", "llama.cpp p95", "Sedum 分页 p95", "Sedum 编译 p95", "逐字相同的回答"},
+                       "等到最后一个字（毫秒），llama.cpp：llama-cpp-python " + peer["version"].get<std::string>());
+    for (size_t i = 0; i < 3 && other.empty(); ++i) {
+      const nlohmann::json& round = peer["rounds"][i];
+      const int clients = round["clients"].get<int>();
+      const Round mine = paged(model, clients);
+      int same = 0;  // 两边各自取整，分数相近的字会选得不同
+      for (int client = 0; client < clients; ++client)
+        same += mine.answers.at(client) == round["answers"][size_t(client)].get<Ids>();
+      real.row({std::to_string(clients), fmt::format("{:.1f}", percentile(round["waits"].get<std::vector<double>>(), 0.95)),
+                fmt::format("{:.1f}", paged_p95[i]), fmt::format("{:.1f}", compiled_p95[i]),
+                fmt::format("{} / {}", same, clients)});
+    }
+    if (other.empty()) lesson.table(real);
+  }
   fs::remove_all(work);
   report::Plot plot("p95：等到最后一个字", "客户", "毫秒");
   plot.categories({"1", "4", "16"})
