@@ -252,7 +252,8 @@ int main(int argc, char** argv) {
       int same = 0;  // 两边各自取整，分数相近的字会选得不同
       for (int client = 0; client < clients; ++client)
         same += mine.answers.at(client) == round["answers"][size_t(client)].get<Ids>();
-      real.row({std::to_string(clients), fmt::format("{:.1f}", percentile(round["waits"].get<std::vector<double>>(), 0.95)),
+      real.row({std::to_string(clients),
+                fmt::format("{:.1f}", percentile(round["waits"].get<std::vector<double>>(), 0.95)),
                 fmt::format("{:.1f}", paged_p95[i]), fmt::format("{:.1f}", compiled_p95[i]),
                 fmt::format("{} / {}", same, clients)});
     }
