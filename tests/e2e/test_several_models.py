@@ -3,7 +3,7 @@
 import concurrent.futures
 import re
 
-from sedum_testing import ANSWER, GOLDEN, QUESTION, TINY, SedumTest, Server, main, teach
+from sedum_testing import ANSWER, GOLDEN, QUESTION, TINY, SedumTest, Server, main, recipe, teach
 
 OTHER = GOLDEN / "models" / "qwen2"
 
@@ -38,6 +38,18 @@ class Models(SedumTest):
             made = {name: float(value) for name, value in re.findall(r'sedum_generated_tokens_total\{model="(\w+)"\} (\S+)', figures)}
             self.assertEqual((made["other"], made["third"]), (8 * 24, 0))
             self.assertGreater(made["taught"], 8 * 24)
+
+    def test_another_model_may_be_an_adapter_on_its_base(self):
+        rows = self.write_rows("more.jsonl", [{"instruction": "Why?", "output": "Because."}])
+        config = self.write("adapter.yaml", recipe(model_name_or_path=str(self.taught), output_dir=str(self.folder / "lora"), finetuning_type="lora", data={"train": [str(rows)]},
+                                                   cutoff_len=64, max_steps=8, learning_rate=0.05, threads=1))  # fmt: skip
+        self.sedum("train", config)
+        adapter = next(path.parent for path in (self.folder / "lora").rglob("adapter_config.json") if "checkpoint" not in str(path))
+        with Server(adapter, "--name", "alone") as server:
+            tuned = self.text(server, "alone")
+        with Server(self.taught, "--name", "taught", "--also", f"tuned={adapter}") as server:
+            self.assertEqual(self.text(server, "tuned"), tuned)
+            self.assertNotEqual(self.text(server, "taught"), tuned)
 
     def test_what_is_refused(self):
         for wrong, said in [
