@@ -180,7 +180,10 @@ inline void run_block(const Work& w, const Term& t, const Strips& strips, int64_
     if (t.accumulate) load_scratch(*t.c, r, in_scratch, scratch);
     for (int64_t u = 0; u < w.units; u += step) {
       const int64_t len = least(step, w.units - u), strip_bytes = len * Simd::rows * 4;
-      const int64_t passes = least(strips.count, (strips.count * strip_bytes + kPassBytes - 1) / kPassBytes);
+      // Where each panel meets A but a few times one pass is better: its panel stays in L2 (LoRA of the 135M shape 1.02 ×).
+      const bool small = w.units <= kChunk && col1 - col0 <= 4 * kGroup;
+      const int64_t passes =
+          small ? 1 : least(strips.count, (strips.count * strip_bytes + kPassBytes - 1) / kPassBytes);
       const float* const a_chunk = a + strips.rows * u + u / step * strips.count * Simd::lanes;
       for (int64_t i = 0; i < passes; ++i) {
         const Range pass{strips.count * i / passes, strips.count * (i + 1) / passes};
