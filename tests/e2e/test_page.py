@@ -161,6 +161,7 @@ class Page(SedumTest):
     def test_stop(self):
         with Server(real_model("smollm2.gguf"), "--name", "real") as server, Browser(self.folder / "profile") as browser:
             page = browser.page
+            page.size(1280, 800)
             page.open(server.address)
             page.until("document.querySelector('#model').options.length == 1")
             page.set("#maxTokens", "4000")
