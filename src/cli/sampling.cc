@@ -112,10 +112,10 @@ void add_engine_options(Flags app, EngineChoices& c) {
 }
 
 void add_paging_options(Flags app, EngineChoices& c) {
-  app.add_option(
-      "--cache-memory", c.cache_memory,
-      "for keys and values, such as 2GB; requests wait when it is full. Default: two full contexts, at most a "
-      "quarter of the machine's memory");
+  app.add_option("--cache-memory", c.cache_memory,
+                 "for the keys and values of a model, such as 2GB; requests wait when it is full. Default: two full "
+                 "contexts, at most a "
+                 "quarter of the machine's memory");
   app.add_option(
          "--step-tokens", c.step_tokens,
          "tokens computed in one step at most: fewer let answers under way flow more evenly while prompts come in, "

@@ -128,6 +128,7 @@ struct EngineStatistics {
   Histogram first_token_seconds, between_tokens_seconds, request_seconds;
 };
 
+// What submit() throws of a grammar that cannot be compiled.
 struct GrammarError : Error {
   explicit GrammarError(const Error& e) : Error(e) {}
 };

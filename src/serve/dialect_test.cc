@@ -71,6 +71,17 @@ TEST_F(ServeTest, AGrammarThatCannotBeCompiledIsRefusedByItsField) {
                  "tools", "the schema at /type");
     expect_error(chat({{"guided_regex", "no such kind"}, {"stream", stream}}), 400, "invalid_value", "guided_regex",
                  "the schema at /type");
+    const json function = tools[0]["function"];
+    json body = {{"model", "fake"}, {"input", "Hello"}, {"tool_choice", "required"}, {"stream", stream}};
+    body["tools"] = {{{"type", "function"}, {"name", "weather"}, {"parameters", function["parameters"]}}};
+    expect_error(send("POST", "/v1/responses", body.dump()), 400, "invalid_value", "tools", "the schema at /type");
+    body = {{"model", "fake"}, {"max_tokens", 2}, {"tool_choice", {{"type", "any"}}}, {"stream", stream}};
+    body["messages"] = {{{"role", "user"}, {"content", "Hello"}}};
+    body["tools"] = {{{"name", "weather"}, {"input_schema", function["parameters"]}}};
+    const Reply reply = send("POST", "/v1/messages", body.dump());
+    EXPECT_EQ(reply.status, 400) << reply.body;
+    EXPECT_EQ(reply.content()["type"], "error");
+    EXPECT_THAT(reply.content()["error"]["message"].get<std::string>(), HasSubstr("the schema at /type"));
   }
 }
 

@@ -81,9 +81,28 @@ class Models(SedumTest):
             self.assertLess(figure(server, "kv_pages"), pages)
             self.assertEqual([self.complete(server, "one", beginning)["usage"]["prompt_tokens_details"]["cached_tokens"] for _ in range(2)], [0, 0])
             self.assertGreater(figure(server, "drafted_tokens_total"), 0)
-        with Server(self.taught, "--name", "one", "--draft-model", self.taught) as server:
-            self.assertEqual(self.text(server, "one"), plain)
-            self.assertGreater(figure(server, "drafted_tokens_total"), 0)
+        steps = {}
+        for guesses in (1, 6):  # its own draft model guesses right: more at once, fewer steps
+            with Server(self.taught, "--name", "one", "--draft-model", self.taught, "--draft-tokens", guesses) as server:
+                self.assertEqual(self.text(server, "one"), plain)
+                self.assertGreater(figure(server, "drafted_tokens_total"), 0)
+                steps[guesses] = figure(server, "steps_total")
+        self.assertLess(steps[6], steps[1])
+
+    def test_a_step_holds_what_the_options_say(self):
+        def steps(**request):
+            return lambda server: (self.complete(server, "one", **request), float(re.search(r'^sedum_steps_total\{.*\} (\S+)', server.request("/metrics")[1].decode(), re.M)[1]))[1]
+
+        def counted(ask, *options):
+            with Server(self.taught, "--name", "one", *options) as server:
+                return ask(server)
+
+        prompt = steps(prompt="x" * 160, max_tokens=1)  # a token for each byte
+        self.assertLess(counted(prompt), 10)
+        self.assertGreaterEqual(counted(prompt, "--step-tokens", 16), 10)
+        answers = steps(n=4, max_tokens=24, temperature=1)
+        self.assertLess(counted(answers), 2 * 24)
+        self.assertGreaterEqual(counted(answers, "--max-sequences", 1), 4 * 23)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@
 All clients come at once: their prompts go together into the fewest batches, then each step decodes a token of every one (continuous batching at its best).
 """
 
+import hashlib
 import json
-import os
 import sys
 import time
 
 import llama_cpp
+import numpy
 
 request = json.load(open(sys.argv[1]))
 prompts, tokens = request["prompts"], request["tokens"]
@@ -51,8 +52,7 @@ def run(clients):
         found = []
         for i, (_, _, _, wanted) in enumerate(rows):
             if wanted:
-                logits = llama_cpp.llama_get_logits_ith(context, i)[:vocabulary]
-                found.append(max(range(vocabulary), key=logits.__getitem__))
+                found.append(int(numpy.ctypeslib.as_array(llama_cpp.llama_get_logits_ith(context, i), (vocabulary,)).argmax()))
         return found
 
     start = time.perf_counter()
@@ -64,14 +64,20 @@ def run(clients):
         for answer, token in zip(answers, last):
             answer.append(token)
     waits = [1000 * (time.perf_counter() - start)] * clients
+    used = llama_cpp.llama_n_threads(context)
     llama_cpp.llama_batch_free(batch)
     llama_cpp.llama_free(context)
-    return waits, answers
+    return waits, answers, used
 
 
-result = {"bytes": os.path.getsize(request["model"]), "threads": request["threads"], "tokens": tokens, "prompts": fnv(prompts), "version": llama_cpp.__version__, "rounds": []}
+content = open(request["model"], "rb").read()
+result = {"file": f"{len(content)} 字节，sha256 {hashlib.sha256(content).hexdigest()[:16]}", "prompts": fnv(prompts), "version": llama_cpp.__version__, "rounds": []}
 for clients in request["clients"]:
     run(clients)  # warm
-    waits, answers = run(clients)
+    waits = []
+    for _ in range(request["rounds"]):
+        more, answers, result["threads"] = run(clients)
+        waits += more
+    result["tokens"] = max(len(answer) for answer in answers)
     result["rounds"].append({"clients": clients, "waits": waits, "answers": answers})
 print(json.dumps(result))

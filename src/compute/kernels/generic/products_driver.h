@@ -75,6 +75,9 @@ inline Grid grid_for(const Work& w, int64_t threads) {
   return best;
 }
 
+// Where each panel meets A but a few times it is packed, used and forgotten: it stays in L2 (LoRA of the 135M shape 1.02 ×).
+inline bool in_one_pass(const Work& w) { return w.units <= kChunk && w.n <= 8 * kGroup; }
+
 inline float read_result(const MutableMatrix& c, int64_t row, int64_t col) {
   const std::byte* at = static_cast<const std::byte*>(c.data) + size_t(row) * c.row_bytes;
   return c.dtype == DType::kF32 ? reinterpret_cast<const float*>(at)[col]
@@ -157,8 +160,7 @@ inline void run_pass(const Work& w, const Term& t, const Strips& strips, const R
   const int64_t all_units = round_up(w.units, w.piece), room = round_up(len, w.piece);
   const bool packs = t.pack_b && pass.begin == 0;
   for (int64_t col = 0; col < r.cols; col += kPiece) {
-    float* const panel =
-        pass.end - pass.begin < strips.count ? panels + col * room : panels;  // one pass: the same, in L2
+    float* const panel = in_one_pass(w) ? panels : panels + col * room;
     if (packs) t.pack_b(*t.b, r.col0 + col, u, len, {u, u + len, kPiece}, room, panel);
     if (packs && w.halves) round_halves(panel, room * kPiece);
     for (int64_t p = 0; p < kPiece / kPair && col + p * kPair < r.cols; ++p) {
@@ -180,10 +182,8 @@ inline void run_block(const Work& w, const Term& t, const Strips& strips, int64_
     if (t.accumulate) load_scratch(*t.c, r, in_scratch, scratch);
     for (int64_t u = 0; u < w.units; u += step) {
       const int64_t len = least(step, w.units - u), strip_bytes = len * Simd::rows * 4;
-      // Where each panel meets A but a few times one pass is better: its panel stays in L2 (LoRA of the 135M shape 1.02 ×).
-      const bool small = w.units <= kChunk && col1 - col0 <= 4 * kGroup;
-      const int64_t passes =
-          small ? 1 : least(strips.count, (strips.count * strip_bytes + kPassBytes - 1) / kPassBytes);
+      const int64_t fill = (strips.count * strip_bytes + kPassBytes - 1) / kPassBytes;
+      const int64_t passes = in_one_pass(w) ? 1 : least(strips.count, fill);
       const float* const a_chunk = a + strips.rows * u + u / step * strips.count * Simd::lanes;
       for (int64_t i = 0; i < passes; ++i) {
         const Range pass{strips.count * i / passes, strips.count * (i + 1) / passes};
@@ -215,7 +215,7 @@ inline ThreadMemory memory_for(const Work& w, int64_t rows) {
   return {.step = step,
           .blocks = blocks,
           .a = round_up(most_rows * room + (w.units / step + 1) * most_strips * Simd::lanes, 16),
-          .panel = w.packs_b ? step * least(kGroup, round_up(w.n, kPiece)) + 16 : 0,
+          .panel = w.packs_b ? step * (in_one_pass(w) ? kPiece : least(kGroup, round_up(w.n, kPiece))) + 16 : 0,
           .sums = most_rows * kGroup};
 }
 inline ThreadMemory memory_for_few(const Work& w) {
